@@ -1,0 +1,1 @@
+"""One order over a slot's nodes a file."""

@@ -1,0 +1,1 @@
+"""uwsgirouterctl: one command a file."""

@@ -1,0 +1,1 @@
+"""One way from a request's key to candidate nodes a file."""

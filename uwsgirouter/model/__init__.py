@@ -1,0 +1,1 @@
+"""Plain state, ``now`` passed in, no I/O."""

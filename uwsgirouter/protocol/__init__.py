@@ -1,0 +1,1 @@
+"""Sans-IO formats: bytes in, values out; no socket, no clock, no logging."""

@@ -1,0 +1,146 @@
+"""Addresses as the options and the announcements write them.
+
+One idea: the text of an address decides its kind, and the kind decides what a socket call is given. Pure: no name
+is resolved and nothing is bound here. uWSGI's forms (Fastrouter.rst, observed on 2.0.31): ``host:port``,
+``:port`` (every IPv4 interface), ``[v6]:port``, ``/path`` (whatever has no colon is a path), ``@abstract``
+(on the wire ``\\0name\\0``: one trailing NUL, which peers must have too), ``=N`` (shared-socket N), ``fd://N``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from enum import Enum
+from typing import NamedTuple
+
+from uwsgirouter.errors import ConfigError
+
+UNIX_PATH_MAX = 107
+"""Bytes in ``sockaddr_un.sun_path`` that a path may use, its NUL not counted."""
+
+
+class Kind(Enum):
+    """What an address is."""
+
+    TCP4 = "IPv4"
+    TCP6 = "IPv6"
+    NAME = "host name"
+    UNIX = "unix path"
+    ABSTRACT = "abstract unix name"
+    SHARED = "shared socket"
+    FD = "inherited descriptor"
+
+
+class Address(NamedTuple):
+    """One parsed address. ``text`` is what was written; compare addresses by :attr:`identity`."""
+
+    kind: Kind
+    host: str
+    port: int
+    text: str
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The socket family (a host name has none until it is resolved: AF_UNSPEC)."""
+        return _FAMILIES[self.kind]
+
+    @property
+    def sockaddr(self) -> tuple[str, int] | bytes | str:
+        """What ``bind`` and ``connect`` take."""
+        if self.kind is Kind.UNIX:
+            return self.host
+        if self.kind is Kind.ABSTRACT:
+            return b"\0" + self.host.encode("utf-8", "surrogateescape") + b"\0"
+        return (self.host, self.port)
+
+    @property
+    def identity(self) -> tuple[Kind, str, int]:
+        """Equal for two spellings of one address (``127.0.0.1:80`` and ``127.0.0.1:080``)."""
+        return (self.kind, self.host, self.port)
+
+    @property
+    def is_unix(self) -> bool:
+        """A unix socket of either sort."""
+        return self.kind in (Kind.UNIX, Kind.ABSTRACT)
+
+    @property
+    def is_wildcard(self) -> bool:
+        """An address that binds every interface: nobody can be reached at it from elsewhere."""
+        return self.host in ("", "0.0.0.0", "::")
+
+
+_FAMILIES = {
+    Kind.TCP4: socket.AF_INET,
+    Kind.TCP6: socket.AF_INET6,
+    Kind.NAME: socket.AF_UNSPEC,
+    Kind.UNIX: socket.AF_UNIX,
+    Kind.ABSTRACT: socket.AF_UNIX,
+    Kind.SHARED: socket.AF_UNSPEC,
+    Kind.FD: socket.AF_UNSPEC,
+}
+
+
+def parse_listen(text: str) -> Address:
+    """An address to bind: every form is allowed. Raises :class:`ConfigError` that says what is."""
+    if text.startswith("="):
+        return Address(Kind.SHARED, "", _number(text, text[1:], 0, 1023, "=N takes the number of a shared-socket"), text)
+    if text.startswith("fd://"):
+        return Address(Kind.FD, "", _number(text, text[5:], 0, 1 << 20, "fd://N takes a descriptor's number"), text)
+    return parse_peer(text, port_zero=True)
+
+
+def parse_peer(text: str, port_zero: bool = False) -> Address:
+    """An address to connect to: ``host:port``, ``[v6]:port``, ``/path`` or ``@name``."""
+    if not text:
+        raise ConfigError("an empty address: expected host:port, [v6]:port, /path or @name")
+    if "\0" in text:
+        raise ConfigError(f"address {text!r} holds a NUL byte")
+    if text.startswith("@"):
+        return _unix(Kind.ABSTRACT, text[1:], text)
+    if text.startswith("["):
+        return _bracketed(text, port_zero)
+    if text.startswith("/") or ":" not in text:
+        return _unix(Kind.UNIX, text, text)
+    host, _, port_text = text.rpartition(":")
+    port = _number(text, port_text, 0 if port_zero else 1, 65535, "a port is a number from 1 to 65535")
+    return Address(_host_kind(host, text), host, port, text)
+
+
+def _host_kind(host: str, text: str) -> Kind:
+    if host == "" or "*" in host:
+        return Kind.TCP4
+    if ":" in host:
+        raise ConfigError(f"address {text!r}: an IPv6 address stands in brackets, as in [::1]:3017")
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return Kind.NAME
+    return Kind.TCP4
+
+
+def _bracketed(text: str, port_zero: bool) -> Address:
+    host, closed, rest = text[1:].partition("]")
+    if not closed or not rest.startswith(":"):
+        raise ConfigError(f"address {text!r}: expected [v6]:port")
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError as error:
+        raise ConfigError(f"address {text!r}: {error}") from None
+    port = _number(text, rest[1:], 0 if port_zero else 1, 65535, "a port is a number from 1 to 65535")
+    return Address(Kind.TCP6, host, port, text)
+
+
+def _unix(kind: Kind, name: str, text: str) -> Address:
+    size = len(name.encode("utf-8", "surrogateescape"))
+    if not name:
+        raise ConfigError(f"address {text!r}: an abstract name needs at least one character")
+    limit = UNIX_PATH_MAX if kind is Kind.UNIX else UNIX_PATH_MAX - 1
+    if size > limit:
+        raise ConfigError(f"address {text!r}: {size} bytes, a unix socket's name has at most {limit}")
+    return Address(kind, name, 0, text)
+
+
+def _number(text: str, digits: str, low: int, high: int, allowed: str) -> int:
+    if digits.isascii() and digits.isdigit() and low <= int(digits) <= high:
+        return int(digits)
+    raise ConfigError(f"address {text!r}: {allowed}")

@@ -1,0 +1,1 @@
+"""The worker: one gevent hub that accepts, routes and relays. The only package that imports gevent."""
