@@ -66,7 +66,9 @@ def test_imports_point_down(path: Path) -> None:
     for line, name in imported(path):
         parts = name.split(".")
         if parts[0] == "uwsgirouter" and len(parts) > 1:
-            assert LAYERS.index(parts[1]) >= LAYERS.index(own), f"{path}:{line}: {own} imports {parts[1]}, which is above it"
+            assert LAYERS.index(parts[1]) >= LAYERS.index(own), (
+                f"{path}:{line}: {own} imports {parts[1]}, which is above it"
+            )
         elif parts[0] in THIRD_PARTY:
             assert own in THIRD_PARTY[parts[0]], f"{path}:{line}: {own} imports {parts[0]}"
 

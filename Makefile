@@ -1,0 +1,41 @@
+# make run: the quickstart · make test: everything that must hold · the rest are parts of it.
+# Each target installs what it needs (scripts/setup), so that a fresh clone works at once.
+
+PYTHON_IN_VENV = .venv/bin/python
+
+.PHONY: run test check bench docs coverage clean
+
+run:
+	@scripts/setup run
+	@exec $(PYTHON_IN_VENV) conf/quickstart/run.py
+
+test: check
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m pytest
+
+check:
+	@scripts/setup check
+	$(PYTHON_IN_VENV) -m ruff format --check
+	$(PYTHON_IN_VENV) -m ruff check
+	$(PYTHON_IN_VENV) -m mypy
+	$(PYTHON_IN_VENV) scripts/options_page.py --check
+
+bench:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m scripts.bench
+
+docs:
+	@scripts/setup check
+	$(PYTHON_IN_VENV) scripts/options_page.py
+
+# The master and its workers are measured too: see [coverage:run] in setup.cfg.
+coverage:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m coverage erase
+	$(PYTHON_IN_VENV) -m coverage run -m pytest
+	$(PYTHON_IN_VENV) -m coverage combine --quiet
+	$(PYTHON_IN_VENV) -m coverage report
+
+clean:
+	rm -rf .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,190 @@
+"""Starting a program, reading the CPU time of its whole process tree, and stopping that tree.
+
+Knows nothing of routers or web servers. Whatever ``Daemon.start`` started is gone after ``Daemon.stop``; only
+processes found below the started one are ever signalled, by pid.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+START_DEADLINE = 20.0
+"""Seconds a program may take until it answers."""
+
+STOP_DEADLINE = 5.0
+"""Seconds between the polite signal and the kill."""
+
+LOG_LINES = 15
+"""Lines of a program's log that an error shows."""
+
+
+class BenchError(Exception):
+    """The measurement cannot be made or cannot be trusted. The message says why, for people."""
+
+
+@dataclass(frozen=True)
+class CpuReading:
+    """CPU time of a process tree at one moment."""
+
+    seconds: float
+    pids: frozenset[int]
+
+    def since(self, earlier: CpuReading) -> float:
+        """Seconds used since ``earlier``. BenchError if the tree has other processes now."""
+        if self.pids != earlier.pids:
+            raise BenchError(
+                f"processes came or went while measured: {sorted(earlier.pids)} became {sorted(self.pids)}"
+            )
+        return self.seconds - earlier.seconds
+
+
+class Daemon:
+    """A program started in the foreground of its own session, with its output in a log file."""
+
+    def __init__(self, name: str, argv: Sequence[str], log: Path, cwd: Path) -> None:
+        self.name = name
+        self.argv = list(argv)
+        self.log = log
+        self.cwd = cwd
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, in a session of its own: Ctrl-C reaches this script alone, and the stop is in order."""
+        with self.log.open("wb") as output:
+            self._child = subprocess.Popen(
+                self.argv,
+                cwd=self.cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
+        """Poll ``ready``; BenchError with the end of the log if the program ends or takes too long."""
+        assert self._child is not None, "wait_until before start"
+        deadline = time.monotonic() + START_DEADLINE
+        while not ready():
+            if self._child.poll() is not None:
+                raise BenchError(f"{self.name} ended with status {self._child.returncode}:\n{self.log_end()}")
+            if time.monotonic() > deadline:
+                raise BenchError(f"{self.name}: no {what} within {START_DEADLINE:.0f} s:\n{self.log_end()}")
+            time.sleep(0.02)
+
+    def log_end(self) -> str:
+        """The last lines of the log, indented."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        return "\n".join(f"    {line}" for line in [f"$ {' '.join(self.argv)}", *lines[-LOG_LINES:]])
+
+    def tree(self) -> list[psutil.Process]:
+        """The process and everything below it; empty if it has ended."""
+        if self._child is None or self._child.poll() is not None:
+            return []
+        try:
+            root = psutil.Process(self._child.pid)
+            return [root, *root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def cpu(self) -> CpuReading:
+        """CPU time of the tree, and of the children that it has reaped. BenchError if it has ended."""
+        tree = self.tree()
+        if not tree:
+            raise BenchError(f"{self.name} has ended:\n{self.log_end()}")
+        try:
+            seconds = sum(process_cpu(process) for process in tree)
+        except (psutil.NoSuchProcess, OSError) as error:
+            raise BenchError(f"a process of {self.name} ended while it was measured: {error}") from error
+        return CpuReading(seconds, frozenset(process.pid for process in tree))
+
+    def stop(self) -> None:
+        """Interrupt the root, wait, kill what is left of the tree. Safe to call twice or before the start."""
+        if self._child is None:
+            return
+        # Taken before the signal: children whose parent has left cannot be found below it any more.
+        tree = self.tree()
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
+        _, alive = psutil.wait_procs(tree, timeout=STOP_DEADLINE)
+        for process in alive:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(alive, timeout=STOP_DEADLINE)
+        self._child.wait(timeout=STOP_DEADLINE)
+        self._child = None
+
+
+def process_cpu(process: psutil.Process) -> float:
+    """Seconds of CPU of all threads of a process, plus those of its reaped children.
+
+    The process' CPU clock is what utime + stime in /proc are cut from, but in nanoseconds in place of ticks of
+    10 ms; for a transfer of a tenth of a second that is the difference between a figure and a guess.
+    """
+    clock = (
+        ~process.pid << 3
+    ) | 2  # what clock_getcpuclockid(3) answers; part of the kernel's stable interface
+    times = process.cpu_times()
+    return time.clock_gettime_ns(clock) / 1e9 + float(times.children_user + times.children_system)
+
+
+def machine_busy() -> float:
+    """Seconds of CPU that all of the machine has used since it started, time stolen by its host included."""
+    ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts, stolen = ticks
+    return (user + nice + system + interrupts + soft_interrupts + stolen) / os.sysconf("SC_CLK_TCK")
+
+
+def own_cpu() -> float:
+    """Seconds of CPU of this script and of its children that have ended (wrk)."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def free_address(host: str = "127.0.0.1") -> str:
+    """A TCP address nobody listens on, below the range that outgoing connections take their ports from.
+
+    The load makes thousands of connections per second: a port in that range may be gone when it is bound.
+    """
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = random.sample(range(max(1024, first - 12000), first), 50) if first > 2048 else [0] * 50
+    for port in candidates:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue
+            return f"{host}:{probe.getsockname()[1]}"
+    raise BenchError(f"no free port found on {host}")
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``host:port`` as connect() takes it."""
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+def accepts(address: str) -> bool:
+    """True if something listens on a TCP address."""
+    try:
+        with socket.create_connection(split_address(address), timeout=1):
+            return True
+    except OSError:
+        return False
+
+
+def set_affinity(process: psutil.Process, cores: set[int]) -> None:
+    """Bind all threads of a process to cores."""
+    for thread in process.threads():
+        os.sched_setaffinity(thread.id, cores)

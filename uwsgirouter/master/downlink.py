@@ -1,0 +1,109 @@
+"""The master's end of a worker's channel: what changed goes down, what the worker saw comes up.
+
+One idea: what is queued is not messages but the numbers of the nodes that changed; what is sent is their state at the
+moment of sending. So the queue is bounded by the registry, the last state wins, and a slow worker costs the master
+nothing. A new worker gets all nodes first, then ``start``. It must never block.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+
+from uwsgirouter.errors import ProtocolError
+from uwsgirouter.model.events import Put
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
+
+ROWS_PER_MESSAGE = 2000
+READ_SIZE = 1 << 16
+
+
+class Downlink:
+    """The channel to one worker over ``sock``; ``table`` is the master's."""
+
+    def __init__(self, sock: socket.socket, table: RouteTable) -> None:
+        self.sock = sock
+        sock.setblocking(False)
+        self._table = table
+        self._reader = MessageReader()
+        self._changed: dict[int, None] = dict.fromkeys(table.nodes)
+        self._fresh = True
+        self._started = False
+        self._number = 0
+        self._orders: deque[tuple[bytes, int | None]] = deque()
+        self._partial = b""
+        self._descriptor: int | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._partial or self._orders or self._changed or not self._started)
+
+    def node_changed(self, id: int) -> None:
+        """Node ``id`` is not what it was, or is no more."""
+        self._changed[id] = None
+
+    def order(self, *items: object, descriptor: int | None = None) -> None:
+        """Queue an order (behind the changes that are queued), perhaps with a descriptor of ours to pass."""
+        self._orders.append((encode_message(*items), descriptor))
+
+    def write(self) -> None:
+        """Send what the kernel takes. Raises OSError when the worker is gone."""
+        while self.waiting:
+            if not self._partial:
+                self._partial, self._descriptor = self._compose()
+            try:
+                sent = self._send()
+            except BlockingIOError:
+                return
+            self._partial = self._partial[sent:]
+
+    def read(self) -> list[Message] | None:
+        """What came up; None when the worker closed its end."""
+        try:
+            data = self.sock.recv(READ_SIZE)
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None
+        if not data:
+            return None
+        try:
+            return self._reader.feed(data)
+        except ProtocolError:
+            return None
+
+    def close(self) -> None:
+        """Let go."""
+        self.sock.close()
+
+    def _compose(self) -> tuple[bytes, int | None]:
+        if self._changed or self._fresh:
+            return self._compose_nodes(), None
+        if not self._started:
+            self._started = True
+            return encode_message("start", self._number), None
+        return self._orders.popleft()
+
+    def _compose_nodes(self) -> bytes:
+        rows: list[object] = []
+        gone: list[int] = []
+        while self._changed and len(rows) < ROWS_PER_MESSAGE:
+            id, _ = self._changed.popitem()
+            node = self._table.nodes.get(id)
+            if node is None:
+                gone.append(id)
+            else:
+                rows.append(Put.of(node).row())
+        snapshot, self._fresh = self._fresh, False
+        self._number += 1
+        return encode_message("nodes", self._number, snapshot, rows, gone)
+
+    def _send(self) -> int:
+        if self._descriptor is None:
+            return self.sock.send(self._partial, socket.MSG_NOSIGNAL)
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, self._descriptor.to_bytes(4, "little"))
+        sent = self.sock.sendmsg([self._partial], [rights], socket.MSG_NOSIGNAL)
+        self._descriptor = None
+        return sent

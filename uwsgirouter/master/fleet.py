@@ -1,0 +1,126 @@
+"""The fleet: which workers there are, which there should be, and when a dead one is replaced.
+
+One idea: decisions are pure. Everything here takes ``now`` (monotonic seconds) and returns what to do; the supervisor does
+it. Invariants: a generation has at most one serving member for each number; a member's row of the shared memory is
+nobody else's while it lives.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from uwsgirouter.master.downlink import Downlink
+from uwsgirouter.model.counters import ROWS
+
+BOOT_TIMEOUT = 30.0
+"""Seconds that a worker has to say that it is ready."""
+FLAPPING_DEATHS = 10
+FLAPPING_WINDOW = 60.0
+"""That many deaths in so many seconds and the next ones are replaced ever later."""
+BACKOFF_FIRST = 0.5
+BACKOFF_MOST = 30.0
+
+
+class Life(Enum):
+    """Where a worker is in its life."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
+@dataclass
+class Member:
+    """One worker process."""
+
+    pid: int
+    number: int
+    row: int
+    generation: int
+    downlink: Downlink
+    since: float
+    life: Life = Life.STARTING
+    deadline: float | None = None
+    """When a draining worker is killed."""
+
+
+class Overdue(NamedTuple):
+    """A worker to be killed, and why."""
+
+    member: Member
+    reason: str
+
+
+class Fleet:
+    """The members by pid."""
+
+    def __init__(self) -> None:
+        self.members: dict[int, Member] = {}
+
+    def of(self, generation: int) -> list[Member]:
+        """The members of one generation that are not on their way out, by number."""
+        found = [m for m in self.members.values() if m.generation == generation and m.life is not Life.DRAINING]
+        return sorted(found, key=lambda member: member.number)
+
+    def missing(self, generation: int, target: int) -> list[int]:
+        """The numbers that nobody has, up to ``target``."""
+        taken = {member.number for member in self.of(generation)}
+        return [number for number in range(1, target + 1) if number not in taken]
+
+    def surplus(self, generation: int, target: int) -> list[Member]:
+        """Those with a number above ``target``."""
+        return [member for member in self.of(generation) if member.number > target]
+
+    def ready(self, generation: int, target: int) -> bool:
+        """Whether all of a generation serve."""
+        serving = [member for member in self.of(generation) if member.life is Life.SERVING]
+        return len(serving) >= target and not self.missing(generation, target)
+
+    def free_row(self) -> int | None:
+        """A row that no living worker has."""
+        taken = {member.row for member in self.members.values()}
+        return next((row for row in range(ROWS) if row not in taken), None)
+
+    def overdue(self, now: float, harakiri: float, beats: dict[int, float]) -> list[Overdue]:
+        """Who must be killed: no beat for ``harakiri`` seconds, not ready, or still draining at its deadline.
+
+        ``beats`` gives the monotonic second of each pid's last beat.
+        """
+        found = []
+        for member in self.members.values():
+            if member.deadline is not None and now >= member.deadline:
+                found.append(Overdue(member, "did not finish in time"))
+            elif member.life is Life.STARTING and now - member.since > BOOT_TIMEOUT:
+                found.append(Overdue(member, f"was not ready after {BOOT_TIMEOUT:g} seconds"))
+            elif now - max(member.since, beats.get(member.pid, 0.0)) > harakiri:
+                found.append(Overdue(member, f"gave no sign of life for {harakiri:g} seconds"))
+        return found
+
+
+class Respawns:
+    """When the next worker may be started after deaths: at once, unless they flap."""
+
+    def __init__(self) -> None:
+        self._deaths: deque[float] = deque()
+        self._delay = 0.0
+        self.not_before = 0.0
+
+    def died(self, now: float) -> float:
+        """Note a death; the seconds until its replacement (0: at once)."""
+        while self._deaths and now - self._deaths[0] > FLAPPING_WINDOW:
+            self._deaths.popleft()
+        self._deaths.append(now)
+        if len(self._deaths) < FLAPPING_DEATHS:
+            self._delay = 0.0
+            return 0.0
+        self._delay = min(BACKOFF_MOST, self._delay * 2 if self._delay else BACKOFF_FIRST)
+        self.not_before = now + self._delay
+        return self._delay
+
+    @property
+    def deaths(self) -> int:
+        """Deaths in the window."""
+        return len(self._deaths)

@@ -1,0 +1,92 @@
+"""The registrar: joins the subscription servers, the registry and the log.
+
+One idea: whatever changes a node goes through here, so that each change is told to the workers and to people exactly
+once. It owns the servers' place in the master's loop; it decides nothing about nodes (the registry does).
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Iterable
+
+from uwsgirouter.log import Log, Throttle
+from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.sockets import Bound
+from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer, describe
+from uwsgirouter.model.events import Gone, Put
+from uwsgirouter.model.registry import Change, Happening, Registry
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.subscription import Announce
+
+FULL_LINES = 1
+"""Lines a second about a registry that takes no more nodes."""
+
+
+class Registrar:
+    """``tell(id)`` is called for each node that the workers must hear of."""
+
+    def __init__(
+        self, table: RouteTable, inflight: Callable[[int], int], log: Log, tell: Callable[[int], None]
+    ) -> None:
+        self.registry = Registry(table, inflight, tolerance=17.0, gracetime=30.0)
+        self._log = log
+        self._tell = tell
+        self._rejects = Rejects(log)
+        self._full = Throttle(log.line, FULL_LINES)
+        self._wanted: list[Bound] = []
+        self._watched: dict[int, tuple[Bound, SubscriptionServer]] = {}
+
+    def adopt(self, generation: Generation, now: float) -> None:
+        """Work by the settings of ``generation``."""
+        self.registry.tolerance = generation.settings.seconds("subscription-tolerance")
+        self.registry.gracetime = generation.settings.seconds("fastrouter-gracetime")
+        self._wanted = generation.endpoints.servers
+        self._publish(self.registry.configure(generation.static, now), "", now)
+
+    def watch(self, selector: selectors.BaseSelector) -> None:
+        """Have ``selector`` call for the datagrams of the adopted generation, and of no other."""
+        wanted = {id(bound): bound for bound in self._wanted}
+        for mark in [mark for mark in self._watched if mark not in wanted]:
+            _, server = self._watched.pop(mark)
+            selector.unregister(server.sock)
+        for mark, bound in wanted.items():
+            if mark not in self._watched:
+                server = SubscriptionServer(bound.sock, self._accept, self._rejects)
+                selector.register(bound.sock, selectors.EVENT_READ, self._reader(server))
+                self._watched[mark] = (bound, server)
+                self._log.line(f"uwsgirouter subscription server bound to {bound.name}")
+
+    def _reader(self, server: SubscriptionServer) -> Callable[[], None]:
+        return lambda: server.read(time.monotonic())
+
+    def _accept(self, announce: Announce) -> None:
+        now = time.monotonic()
+        self._publish(self.registry.announce(announce, now), "", now)
+
+    def node_failed(self, id: int, reason: str, now: float) -> None:
+        """A worker could not connect to node ``id``."""
+        self._publish(self.registry.fail(id, now), reason, now)
+
+    def tick(self, now: float) -> None:
+        """Once a second."""
+        self._publish(self.registry.expire(now), "", now)
+        self._rejects.flush()
+
+    def describe_rejects(self) -> str:
+        """Refused datagrams by reason."""
+        return " ".join(
+            f"{reason.replace(' ', '-')}={count}" for reason, count in sorted(self._rejects.reasons.items())
+        )
+
+    def _publish(self, changes: Iterable[Change], reason: str, now: float) -> None:
+        for change in changes:
+            if isinstance(change.event, (Put, Gone)):
+                self._tell(change.event.id)
+            line = describe(change, reason, self.registry.tolerance)
+            if line is None:
+                continue
+            if change.happening is Happening.FULL:
+                self._full(line, now)
+            else:
+                self._log.line(line)

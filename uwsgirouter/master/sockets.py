@@ -1,0 +1,312 @@
+"""The sockets of the master: bound once, kept over reloads, inherited by every worker.
+
+One idea: a socket is known by the address that the configuration gives it. A new configuration takes what is there
+already and binds only the rest, so an address in both is never closed; a configuration that fails gives back only what
+it bound itself. It knows the kernel's calls, nothing of processes. Sockets that came from outside (systemd, ``fd://``) are
+never unlinked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fnmatch
+import grp
+import os
+import pwd
+import socket
+import stat
+from dataclasses import dataclass, field
+
+import psutil
+
+from uwsgirouter.errors import BootError
+from uwsgirouter.log import Log
+from uwsgirouter.settings.address import Address, Kind
+from uwsgirouter.settings.settings import Settings
+
+DEFER_ACCEPT = 5
+"""Seconds that the kernel waits for a connection's first byte before it wakes us for nothing."""
+FIRST_SYSTEMD_FD = 3
+
+Identity = tuple[socket.SocketKind, Kind, str, int]
+
+
+@dataclass
+class Bound:
+    """One bound socket. ``path`` is its file when we made it, else empty; ``name`` is what people see."""
+
+    identity: Identity
+    sock: socket.socket
+    name: str
+    path: str = ""
+
+
+@dataclass
+class Endpoints:
+    """What one configuration binds: listeners in order, the shared sockets by number, and the datagram sockets."""
+
+    listeners: list[Bound] = field(default_factory=list)
+    shared: list[Bound] = field(default_factory=list)
+    servers: list[Bound] = field(default_factory=list)
+
+    def all(self) -> list[Bound]:
+        """Each socket once."""
+        seen: dict[int, Bound] = {}
+        for bound in (*self.listeners, *self.shared, *self.servers):
+            seen[id(bound)] = bound
+        return list(seen.values())
+
+
+class Sockets:
+    """Every socket that the master holds open."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._open: dict[Identity, Bound] = {}
+        self._inherited = _systemd_sockets()
+        self.created: set[str] = set()
+        """Paths of unix sockets that we made and that are in use."""
+
+    def bind(self, settings: Settings) -> Endpoints:
+        """All sockets of ``settings``, old ones kept, new ones bound.
+
+        Raises :class:`BootError` that names the option's place; then what was bound for it is closed again.
+        """
+        before = set(self._open)
+        try:
+            endpoints = self._bind_all(settings)
+        except BootError:
+            for identity in set(self._open) - before:
+                self._close(self._open[identity])
+            raise
+        self._warn_clipped(settings.number("listen"))
+        return endpoints
+
+    def release(self, keep: Endpoints) -> None:
+        """Close what ``keep`` does not name."""
+        kept = {bound.identity for bound in keep.all()}
+        for bound in [bound for identity, bound in self._open.items() if identity not in kept]:
+            self._close(bound)
+
+    def opened(self) -> list[Bound]:
+        """All that is open now."""
+        return list(self._open.values())
+
+    def close_all(self) -> None:
+        """Close everything; the files stay until :meth:`unlink`."""
+        for bound in list(self._open.values()):
+            bound.sock.close()
+
+    def unlink(self) -> None:
+        """``vacuum``: remove the files of our own unix sockets."""
+        for path in list(self.created):
+            self._unlink(path)
+
+    # -- binding ----------------------------------------------------------------------------------------------------
+
+    def _bind_all(self, settings: Settings) -> Endpoints:
+        endpoints = Endpoints()
+        for index, address in enumerate(settings.addresses("shared-socket")):
+            endpoints.shared.append(
+                self._take(address, socket.SOCK_STREAM, settings, settings.where("shared-socket", index))
+            )
+        for index, address in enumerate(settings.addresses("fastrouter")):
+            if address.kind is Kind.SHARED:
+                endpoints.listeners.append(endpoints.shared[address.port])
+            else:
+                endpoints.listeners.append(
+                    self._take(address, socket.SOCK_STREAM, settings, settings.where("fastrouter", index))
+                )
+        option = "fastrouter-subscription-server"
+        for index, address in enumerate(settings.addresses(option)):
+            endpoints.servers.append(self._take(address, socket.SOCK_DGRAM, settings, settings.where(option, index)))
+        self._adopt(endpoints, settings)
+        if not endpoints.listeners:
+            raise BootError("nothing to listen on: give fastrouter = ADDRESS, or sockets by systemd")
+        return endpoints
+
+    def _adopt(self, endpoints: Endpoints, settings: Settings) -> None:
+        """systemd's sockets that no address claimed: streams are listeners, datagram ones subscription servers."""
+        for bound in self._inherited:
+            if bound in endpoints.all():
+                continue
+            kind = bound.sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE)
+            self._open[bound.identity] = bound
+            if kind == socket.SOCK_STREAM:
+                self._prepare(bound.sock, settings)
+                endpoints.listeners.append(bound)
+            else:
+                endpoints.servers.append(bound)
+
+    def _take(self, address: Address, kind: socket.SocketKind, settings: Settings, where: str) -> Bound:
+        identity = (kind, *address.identity)
+        bound = self._open.get(identity) or self._inherited_for(address, kind, identity)
+        try:
+            if bound is None:
+                bound = self._create(address, kind, identity, settings)
+            if kind == socket.SOCK_STREAM:
+                self._prepare(bound.sock, settings)
+        except (OSError, LookupError) as error:
+            if bound is not None and identity not in self._open:
+                bound.sock.close()
+            raise BootError(f"{where}: cannot listen on {address.text}: {_explain(error)}") from error
+        self._open[identity] = bound
+        return bound
+
+    def _inherited_for(self, address: Address, kind: socket.SocketKind, identity: Identity) -> Bound | None:
+        for bound in self._inherited:
+            if bound.sock.type == kind and bound.name == address.text:
+                bound.identity = identity
+                return bound
+        return None
+
+    def _create(self, address: Address, kind: socket.SocketKind, identity: Identity, settings: Settings) -> Bound:
+        if address.kind is Kind.FD:
+            sock = socket.socket(fileno=os.dup(address.port))
+            if sock.type != kind:
+                raise OSError(errno.EINVAL, f"descriptor {address.port} is not a {kind.name} socket")
+            return Bound(identity, sock, _name(sock))
+        family, target = _resolve(address)
+        sock = socket.socket(family, kind)
+        try:
+            if address.kind is Kind.UNIX:
+                _clear_stale(address.host, kind)
+            elif family != socket.AF_UNIX:
+                if kind == socket.SOCK_STREAM:
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind(target)
+        except OSError:
+            sock.close()
+            raise
+        bound = Bound(identity, sock, _name(sock))
+        if address.kind is Kind.UNIX:
+            bound.path = os.path.abspath(address.host)
+            self.created.add(bound.path)
+            _own(bound.path, settings)
+        return bound
+
+    def _prepare(self, sock: socket.socket, settings: Settings) -> None:
+        """(Re)set what a listener needs. Accepted sockets inherit TCP_NODELAY: set here, it costs nothing later."""
+        sock.listen(settings.number("listen"))
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT)
+
+    def _warn_clipped(self, wanted: int) -> None:
+        with (
+            contextlib.suppress(OSError, ValueError),
+            open("/proc/sys/net/core/somaxconn", encoding="ascii") as file,
+        ):
+            allowed = int(file.read())
+            if allowed < wanted:
+                self._log.say(f"listen = {wanted} is clipped to {allowed} by the kernel (net.core.somaxconn)")
+
+    # -- closing ----------------------------------------------------------------------------------------------------
+
+    def _close(self, bound: Bound) -> None:
+        del self._open[bound.identity]
+        bound.sock.close()
+        if bound.path:
+            self._unlink(bound.path)
+
+    def _unlink(self, path: str) -> None:
+        self.created.discard(path)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            self._log.say(f"cannot remove {path}: {error.strerror}")
+
+
+def _systemd_sockets() -> list[Bound]:
+    """Descriptors passed by systemd (sd_listen_fds(3)); the variables are taken away, so that no child adopts them."""
+    count = os.environ.pop("LISTEN_FDS", "")
+    owner = os.environ.pop("LISTEN_PID", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if not count.isdigit() or owner != str(os.getpid()):
+        return []
+    found = []
+    for descriptor in range(FIRST_SYSTEMD_FD, FIRST_SYSTEMD_FD + int(count)):
+        os.set_inheritable(descriptor, False)
+        sock = socket.socket(fileno=descriptor)
+        found.append(Bound((sock.type, Kind.FD, "", descriptor), sock, _name(sock)))
+    return found
+
+
+def _resolve(address: Address) -> tuple[socket.AddressFamily, tuple[str, int] | bytes | str]:
+    """The family and the socket address to bind; a name is looked up, a ``*`` picks one of this machine's addresses."""
+    if "*" in address.host and not address.is_unix:
+        return socket.AF_INET, (_interface(address.host), address.port)
+    if address.kind is Kind.NAME:
+        family, _, _, _, target = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
+        return family, (str(target[0]), address.port)
+    return address.family, address.sockaddr
+
+
+def _interface(pattern: str) -> str:
+    for addresses in psutil.net_if_addrs().values():
+        for entry in addresses:
+            if entry.family == socket.AF_INET and fnmatch.fnmatchcase(entry.address, pattern):
+                return str(entry.address)
+    raise OSError(errno.EADDRNOTAVAIL, f"no interface has an address like {pattern}")
+
+
+def _clear_stale(path: str, kind: socket.SocketKind) -> None:
+    """Remove the socket file of a dead process; one that somebody serves is an address in use."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise OSError(errno.EADDRINUSE, f"{path} exists and is not a socket")
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass
+    raise OSError(errno.EADDRINUSE, "another process serves it")
+
+
+def _own(path: str, settings: Settings) -> None:
+    """``chmod-socket`` and ``chown-socket``."""
+    mode = settings.optional_number("chmod-socket")
+    if mode is not None:
+        os.chmod(path, mode)
+    owner = settings.text("chown-socket")
+    if owner:
+        user, _, group = owner.partition(":")
+        os.chown(path, user_id(user), group_id(group) if group else -1)
+
+
+def user_id(user: str) -> int:
+    """The number of a user given by name or number. Raises LookupError."""
+    return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
+
+
+def group_id(group: str) -> int:
+    """The number of a group given by name or number. Raises LookupError."""
+    return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+
+
+def _name(sock: socket.socket) -> str:
+    """How people write the address of a bound socket."""
+    name = sock.getsockname()
+    if isinstance(name, bytes):
+        return "@" + name.strip(b"\0").decode("utf-8", "replace")
+    if isinstance(name, str):
+        return name
+    return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+
+
+def _explain(error: OSError | LookupError) -> str:
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return f"address in use ({error.strerror})"
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,128 @@
+"""The subscription server: datagrams in, announcements out.
+
+One idea: a datagram can harm nobody. It is read at once or lost, judged by :mod:`uwsgirouter.protocol.subscription`, and
+what is wrong with it is counted by reason and logged once a second at most, with its sender. It owns the datagram
+sockets; what an announcement means is the registry's to say. It must not block: each pass reads a bounded number.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import Counter as Tally
+from collections.abc import Callable
+from dataclasses import replace
+
+from uwsgirouter.errors import ProtocolError
+from uwsgirouter.log import Log, Throttle, printable
+from uwsgirouter.model.registry import Change, Happening
+from uwsgirouter.model.table import STATIC_KEY
+from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce, decode_announce
+from uwsgirouter.settings.address import Address, parse_peer
+
+PASS_MAX = 500
+"""Datagrams read in one pass of the master's loop, so that a flood cannot keep it from its workers."""
+RECEIVE_BUFFER = 4 << 20
+"""Bytes asked of the kernel for datagrams that wait: a burst of some ten thousand."""
+
+
+class SubscriptionServer:
+    """Reads the datagrams of ``sock`` and hands each good announcement to ``accept``."""
+
+    def __init__(self, sock: socket.socket, accept: Callable[[Announce], None], rejects: Rejects) -> None:
+        self.sock = sock
+        self._accept = accept
+        self._rejects = rejects
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+
+    def read(self, now: float) -> None:
+        """Take what waits, at most :data:`PASS_MAX`."""
+        for _ in range(PASS_MAX):
+            try:
+                datagram, sender = self.sock.recvfrom(DATAGRAM_MAX + 1)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._rejects.add("receive error", error.strerror or str(error), None, now)
+                return
+            try:
+                self._accept(self._judge(datagram, sender))
+            except ProtocolError as error:
+                self._rejects.add(error.reason, str(error), sender, now)
+
+    def _judge(self, datagram: bytes, sender: object) -> Announce:
+        if len(datagram) > DATAGRAM_MAX:
+            raise ProtocolError("too long", f"more than {DATAGRAM_MAX} bytes")
+        announce = decode_announce(datagram)
+        if announce.address.is_wildcard and not announce.address.is_unix:
+            return replace(announce, address=_where_from(announce.address, sender))
+        return announce
+
+
+def _where_from(address: Address, sender: object) -> Address:
+    """``:port`` and ``0.0.0.0:port`` name no machine: the node is where its datagram comes from."""
+    if not isinstance(sender, tuple):
+        return parse_peer(f"127.0.0.1:{address.port}")
+    host = str(sender[0]).partition("%")[0]
+    return parse_peer(f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}")
+
+
+class Rejects:
+    """Datagrams that were refused: counted by reason, logged at one line a second."""
+
+    def __init__(self, log: Log) -> None:
+        self.reasons: Tally[str] = Tally()
+        self._say = Throttle(log.line, 1)
+
+    def add(self, reason: str, detail: str, sender: object, now: float) -> None:
+        """One more, for ``reason``."""
+        self.reasons[reason] += 1
+        origin = f"{sender[0]}:{sender[1]}" if isinstance(sender, tuple) else "a unix socket"
+        total = self.reasons.total()
+        self._say(f"{_prefix()} bad datagram from {origin}: {detail} ({total} so far)", now)
+
+    def flush(self) -> None:
+        """Say what was held back."""
+        self._say.flush()
+
+
+def describe(change: Change, reason: str, tolerance: float) -> str | None:
+    """The log line for a change of the registry, in the FastRouter's words where it has some; None: not worth one."""
+    key = printable(change.key)
+    if change.key == STATIC_KEY:
+        return _describe_static(change, reason)
+    node = f"{_prefix()} {key} =>"
+    address = change.address.text
+    lines = {
+        Happening.NEW_POOL: f"{_prefix()} new pool: {key} (hash key: {hash_key(change.key)})",
+        Happening.NEW: f"{node} new node: {address}",
+        Happening.BACK: f"{node} node is back: {address}",
+        Happening.FAILED: f"{node} marking {address} as failed ({reason})",
+        Happening.EXPIRED: f"{node} marking {address} as failed (no announce received in {tolerance:g} seconds)",
+        Happening.LEAVING: f"{node} draining node: {address} (unsubscribed)",
+        Happening.LEFT: f"{node} removing node: {address} (unsubscribed)",
+        Happening.DRAINED: f"{node} removing node: {address} (drained)",
+        Happening.FULL: f"{node} refusing node: {address} (the registry is full)",
+    }
+    return lines.get(change.happening)
+
+
+def _describe_static(change: Change, reason: str) -> str | None:
+    if change.happening is Happening.FAILED:
+        return f"[uwsgirouter pid {os.getpid()}] marking static node {change.address.text} as failed ({reason})"
+    if change.happening is Happening.BACK:
+        return f"[uwsgirouter pid {os.getpid()}] static node {change.address.text} is tried again"
+    return None
+
+
+def _prefix() -> str:
+    return f"[uwsgi-subscription for pid {os.getpid()}]"
+
+
+def hash_key(key: bytes) -> int:
+    """The number of uWSGI's hash bucket (djb33x), which people see in its log."""
+    value = 5381
+    for byte in key:
+        value = ((value << 5) + value) ^ byte
+    return (value & 0xFFFFFFFF) % 0xFFFF

@@ -1,0 +1,492 @@
+"""The master's loop: wait, note signals and deaths, ask the fleet what to do, do it.
+
+One idea: everything that happens to the processes happens here, in one thread, one thing after the other; signal
+handlers only enqueue, and what decides (the fleet, the registry, the generation to be) is pure or stands in a module of its
+own. It never sees a client's byte and has no gevent hub. Invariants: the listeners of the current generation are open
+as long as the master lives; a worker is replaced or killed by nobody else. See docs/signals.md.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import selectors
+import signal
+import socket
+import time
+from collections import deque
+from enum import Enum
+from types import FrameType
+
+from setproctitle import setproctitle
+
+from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.errors import BootError, ConfigError
+from uwsgirouter.log import Log
+from uwsgirouter.master import process
+from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns
+from uwsgirouter.master.generation import Generation, static_nodes
+from uwsgirouter.master.offspring import become_worker
+from uwsgirouter.master.registrar import Registrar
+from uwsgirouter.master.downlink import Downlink
+from uwsgirouter.master.sockets import Sockets
+from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counter, Counters
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.settings.load import Source
+from uwsgirouter.settings.settings import Settings
+from uwsgirouter.worker.main import CANNOT_BOOT
+
+FAST_STOP = 2.0
+"""Seconds that workers have to leave at INT before they are killed."""
+WORKERS_MOST = ROWS // 4
+"""Workers that TTIN can reach: two generations must fit in the shared memory, with room for those that drain."""
+
+_MAP_NORESERVE = 0x4000
+
+
+class Stage(Enum):
+    """What the master is about."""
+
+    RUNNING = "running"
+    RESTING = "running without workers"
+    STOPPING = "stopping"
+
+
+class Supervisor:
+    """The master. :meth:`boot` prepares everything that can fail, :meth:`run` returns the exit status."""
+
+    def __init__(self, source: Source, settings: Settings, log: Log) -> None:
+        self.source = source
+        self.log = log
+        self.stage = Stage.RUNNING
+        self.status = 0
+        self.memory = memoryview(
+            mmap.mmap(-1, MEMORY_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
+        )
+        self.counters = Counters(self.memory)
+        self.fleet = Fleet()
+        self.table = RouteTable(WeightedRoundRobin)
+        self.registrar = Registrar(self.table, self._inflight, log, self._node_changed)
+        self.sockets = Sockets(log)
+        self.selector = selectors.DefaultSelector()
+        self.respawns = Respawns()
+        self.incoming: Generation | None = None
+        self.current = Generation(1, settings, self.sockets.bind(settings), static_nodes(settings), 0)
+        self.current.target = settings.number("fastrouter-processes")
+        self._signals: deque[int] = deque()
+        self._wake, self._waker = socket.socketpair()
+        self._reload_again = False
+        self._reload_started = 0.0
+        self._next_tick = 0.0
+        self._touched = _mtimes(settings)
+
+    # -- life -------------------------------------------------------------------------------------------------------
+
+    def boot(self) -> None:
+        """Signals, nodes and subscription servers; then the first workers."""
+        now = time.monotonic()
+        settings = self.current.settings
+        setproctitle(f"uwsgirouter: master [{settings.source or 'command line'}]")
+        self._listen_to_signals()
+        self.registrar.adopt(self.current, now)
+        self._watch_servers()
+        for notice in settings.notices:
+            self.log.say(notice)
+        self.log.line(f"spawned uwsgirouter master process (pid: {os.getpid()})")
+        for bound in self.current.endpoints.listeners:
+            self.log.line(f"uwsgirouter bound to {bound.name} fd {bound.sock.fileno()}")
+        gc.collect()
+        gc.freeze()
+
+    def run(self) -> int:
+        """The loop."""
+        while True:
+            now = time.monotonic()
+            self._staff(now)
+            if self.stage is Stage.STOPPING and not self.fleet.members:
+                return self._leave()
+            for key, _ in self.selector.select(self._patience(now)):
+                key.data()
+            self._obey_signals()
+            self._reap()
+            now = time.monotonic()
+            if now >= self._next_tick:
+                self._next_tick = now + 1.0
+                self._tick(now)
+            self._write_downlinks()
+
+    def _patience(self, now: float) -> float:
+        moments = [self._next_tick]
+        if self.respawns.not_before > now:
+            moments.append(self.respawns.not_before)
+        return max(0.0, min(moments) - now)
+
+    def _tick(self, now: float) -> None:
+        """Once a second: time passes for nodes and workers."""
+        self.registrar.tick(now)
+        beats = {
+            member.pid: self.counters.read(member.row, Counter.BEAT) / 1000 for member in self.fleet.members.values()
+        }
+        harakiri = self.current.settings.seconds("fastrouter-harakiri")
+        for member, reason in self.fleet.overdue(now, harakiri, beats):
+            sessions = self.counters.read(member.row, Counter.SESSIONS)
+            self.log.line(
+                f"*** HARAKIRI ON GATEWAY uwsgirouter {member.number} (pid: {member.pid}) ***"
+                f" it {reason}; {sessions} sessions are cut"
+            )
+            member.deadline = now + 5.0
+            _kill(member.pid, signal.SIGKILL)
+        touched = _mtimes(self.current.settings)
+        if touched != self._touched:
+            self._touched = touched
+            self.log.say("a touch-reload file changed: reloading")
+            self._begin_reload(now)
+
+    def _leave(self) -> int:
+        self.sockets.close_all()
+        if self.current.settings.flag("vacuum"):
+            self.sockets.unlink()
+            process.remove_pid_file(self.current.settings.text("pidfile"))
+        self.log.line("goodbye to uwsgirouter.")
+        return self.status
+
+    # -- signals ----------------------------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
+        self.selector.register(self._wake, selectors.EVENT_READ, self._drain_wake)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in self._orders():
+            signal.signal(number, self._note)
+        signal.signal(signal.SIGCHLD, self._note)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def close_wakers(self) -> None:
+        """For a child: the master's signals are not its own."""
+        self._wake.close()
+        self._waker.close()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._signals.append(number)
+
+    def _drain_wake(self) -> None:
+        try:
+            self._wake.recv(4096)
+        except BlockingIOError:
+            pass
+
+    def _orders(self) -> dict[int, object]:
+        return {
+            signal.SIGHUP: self._on_reload,
+            signal.SIGTERM: self._on_graceful_stop,
+            signal.SIGQUIT: self._on_graceful_stop,
+            signal.SIGINT: self._on_fast_stop,
+            signal.SIGUSR1: self._on_reopen,
+            signal.SIGUSR2: self._on_upgrade,
+            signal.SIGTTIN: lambda: self._resize(+1),
+            signal.SIGTTOU: lambda: self._resize(-1),
+            signal.SIGWINCH: self._on_rest,
+        }
+
+    def _obey_signals(self) -> None:
+        orders = self._orders()
+        while self._signals:
+            order = orders.get(self._signals.popleft())
+            if callable(order):
+                order()
+
+    def _on_reload(self) -> None:
+        self.log.say("SIGHUP: reloading")
+        self._begin_reload(time.monotonic())
+
+    def _on_graceful_stop(self) -> None:
+        mercy = self.current.settings.seconds("reload-mercy")
+        if self.stage is not Stage.STOPPING:
+            self.log.say(f"stopping: sessions have {mercy:g} seconds to finish")
+            self._stop(mercy, "drain", True)
+
+    def _on_fast_stop(self) -> None:
+        self.log.say("SIGINT: stopping at once")
+        self._stop(FAST_STOP, "stop")
+
+    def _stop(self, seconds: float, *order: object) -> None:
+        deadline = time.monotonic() + seconds
+        self.stage = Stage.STOPPING
+        self.incoming = None
+        self._reload_again = False
+        for member in self.fleet.members.values():
+            member.downlink.order(*order)
+            member.life = Life.DRAINING
+            member.deadline = min(deadline, member.deadline or deadline)
+
+    def _on_reopen(self) -> None:
+        path = process.log_path(self.current.settings)
+        if path:
+            try:
+                process.redirect_log(process.open_log(path))
+            except BootError as error:
+                self.log.say(f"SIGUSR1: {error}; the old log stays")
+            else:
+                for member in self.fleet.members.values():
+                    member.downlink.order("log", descriptor=2)
+                self.log.say("SIGUSR1: log reopened")
+        self._log_stats()
+
+    def _log_stats(self) -> None:
+        rows = range(ROWS)
+        causes = " ".join(
+            f"{cause.value.word}={total}"
+            for index, cause in enumerate(Cause)
+            if (total := self.counters.total(Counter.FAILURES + index, rows))
+        )
+        self.log.say(
+            f"stats: {len(self.table.nodes)} nodes, {len(self.table.slots)} pools, "
+            f"{self._sessions()} sessions, {self.counters.total(Counter.REQUESTS, rows)} requests, "
+            f"{self.counters.total(Counter.ANSWERED, rows)} answered, "
+            f"{self.counters.total(Counter.RETRIES, rows)} retries, "
+            f"{self.counters.total(Counter.NODE_FAILURES, rows)} failed connects; failures: {causes or 'none'}; "
+            f"bad datagrams: {self.registrar.describe_rejects() or 'none'}; log lines dropped: {self.log.dropped}"
+        )
+
+    def _sessions(self) -> int:
+        return sum(self.counters.read(member.row, Counter.SESSIONS) for member in self.fleet.members.values())
+
+    def _on_upgrade(self) -> None:
+        self.log.say("SIGUSR2: replacing the running code is not available in this version; SIGHUP reloads")
+
+    def _on_rest(self) -> None:
+        """WINCH: all workers drain and leave, the sockets stay; HUP or TTIN brings workers back."""
+        if self.stage is Stage.RUNNING:
+            self.stage = Stage.RESTING
+            self.incoming = None
+            self.log.say("SIGWINCH: draining all workers; connections wait until SIGHUP")
+            for member in list(self.fleet.members.values()):
+                self._drain(member)
+
+    def _resize(self, step: int) -> None:
+        if self.stage is Stage.STOPPING:
+            return
+        self.stage = Stage.RUNNING
+        self.current.target = min(WORKERS_MOST, max(1, self.current.target + step))
+        self.log.say(f"{self.current.target} workers wanted")
+
+    # -- workers ----------------------------------------------------------------------------------------------------
+
+    def _staff(self, now: float) -> None:
+        """Bring the fleet to its target."""
+        if self.stage is not Stage.RUNNING or now < self.respawns.not_before:
+            return
+        for generation in (self.current, self.incoming):
+            if generation is None:
+                continue
+            for number in self.fleet.missing(generation.index, generation.target):
+                self._spawn(number, generation, now)
+            for member in self.fleet.surplus(generation.index, generation.target):
+                self._drain(member)
+
+    def _spawn(self, number: int, generation: Generation, now: float) -> None:
+        row = self.fleet.free_row()
+        if row is None:
+            self.log.say("cannot start a worker: too many of them are still draining")
+            self.respawns.not_before = now + 1.0
+            return
+        self.counters.release_row(row, self.registrar.registry.numbers)
+        upper, lower = socket.socketpair()
+        pid = os.fork()
+        if pid == 0:
+            os._exit(become_worker(self, number, generation, row, upper, lower))
+        lower.close()
+        downlink = Downlink(upper, self.table)
+        member = Member(pid, number, row, generation.index, downlink, now)
+        self.fleet.members[pid] = member
+        self.selector.register(upper, selectors.EVENT_READ | selectors.EVENT_WRITE, lambda: self._serve(member))
+        self.log.line(f"spawned uwsgirouter worker {number} (pid: {pid})")
+
+    def _serve(self, member: Member) -> None:
+        """A worker's channel is ready for something."""
+        messages = member.downlink.read()
+        if messages is None:
+            self._unwatch(member)
+            return
+        for message in messages:
+            self._hear(member, message)
+
+    def _hear(self, member: Member, message: list[object]) -> None:
+        what = message[0]
+        if what == "failed" and len(message) == 3 and isinstance(message[1], int):
+            self.registrar.node_failed(message[1], str(message[2])[:100], time.monotonic())
+        elif what == "ready" and member.life is Life.STARTING:
+            member.life = Life.SERVING
+            self._check_reload(time.monotonic())
+        elif what == "draining" and member.life is not Life.DRAINING:
+            member.life = Life.DRAINING
+            member.deadline = time.monotonic() + self.current.settings.seconds("reload-mercy")
+
+    def _node_changed(self, id: int) -> None:
+        for member in self.fleet.members.values():
+            member.downlink.node_changed(id)
+
+    def _write_downlinks(self) -> None:
+        for member in list(self.fleet.members.values()):
+            if member.downlink.sock.fileno() < 0:
+                continue
+            if member.downlink.waiting:
+                try:
+                    member.downlink.write()
+                except OSError:
+                    self._unwatch(member)
+                    continue
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if member.downlink.waiting else 0)
+            if self.selector.get_key(member.downlink.sock).events != events:
+                data = self.selector.get_key(member.downlink.sock).data
+                self.selector.modify(member.downlink.sock, events, data)
+
+    def _unwatch(self, member: Member) -> None:
+        """The worker's end is closed: its exit follows, and is reaped."""
+        if member.downlink.sock.fileno() >= 0:
+            self.selector.unregister(member.downlink.sock)
+            member.downlink.close()
+
+    def _drain(self, member: Member) -> None:
+        if member.life is not Life.DRAINING:
+            member.life = Life.DRAINING
+            member.deadline = time.monotonic() + self.current.settings.seconds("reload-mercy")
+            member.downlink.order("drain", False)
+
+    def _reap(self) -> None:
+        while self.fleet.members:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if not pid:
+                return
+            member = self.fleet.members.pop(pid, None)
+            if member is not None:
+                self._bury(member, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, member: Member, code: int) -> None:
+        self._unwatch(member)
+        self.counters.release_row(member.row, self.registrar.registry.numbers)
+        expected = member.life is Life.DRAINING
+        how = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
+        if expected and code == 0:
+            self.log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) is done")
+            return
+        self.log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) {how}")
+        if expected:
+            return
+        now = time.monotonic()
+        if self.incoming is not None and member.generation == self.incoming.index:
+            self._abort_reload(f"worker {member.number} {how} before it was ready")
+        elif code == CANNOT_BOOT and member.life is Life.STARTING and self.current.index == 1:
+            self.log.say("the workers cannot start: giving up")
+            self.status = 1
+            self._stop(FAST_STOP, "stop")
+        else:
+            self._plan_respawn(member, now)
+
+    def _plan_respawn(self, member: Member, now: float) -> None:
+        delay = self.respawns.died(now)
+        if delay:
+            self.log.say(
+                f"workers died {self.respawns.deaths} times in a minute: backing off, "
+                f"worker {member.number} is respawned in {delay:g} seconds"
+            )
+        else:
+            self.log.line(f"respawning uwsgirouter worker {member.number}")
+
+    # -- reload -----------------------------------------------------------------------------------------------------
+
+    def _begin_reload(self, now: float) -> None:
+        """Read, check and bind the new configuration, and start its workers; they take over when all are ready."""
+        if self.stage is Stage.STOPPING:
+            return
+        if self.incoming is not None:
+            self._reload_again = True
+            return
+        try:
+            settings = self.source.load()
+            endpoints = self.sockets.bind(settings)
+        except (ConfigError, BootError) as error:
+            self._keep_old(str(error))
+            return
+        try:
+            static = static_nodes(settings)
+        except BootError as error:
+            self.sockets.release(self.current.endpoints)
+            self._keep_old(str(error))
+            return
+        for name in self.current.settings.differences(settings):
+            self.log.say(f"{name} changed: that needs a restart, the old value stays")
+        for notice in settings.notices:
+            self.log.say(notice)
+        self.stage = Stage.RUNNING
+        self._reload_started = now
+        self.incoming = Generation(
+            self.current.index + 1, settings, endpoints, static, settings.number("fastrouter-processes")
+        )
+        self.registrar.adopt(self.incoming, now)
+        self._watch_servers()
+
+    def _keep_old(self, reason: str) -> None:
+        for line in reason.splitlines():
+            self.log.say(f"reload failed: {line}")
+        self.log.say("reload failed: the old configuration stays in use")
+
+    def _check_reload(self, now: float) -> None:
+        incoming = self.incoming
+        if incoming is None or not self.fleet.ready(incoming.index, incoming.target):
+            return
+        old = self.fleet.of(self.current.index)
+        self.current, self.incoming = incoming, None
+        self._touched = _mtimes(incoming.settings)
+        for member in old:
+            self._drain(member)
+        self.sockets.release(incoming.endpoints)
+        setproctitle(f"uwsgirouter: master [{incoming.settings.source or 'command line'}]")
+        self.log.say(f"reloaded in {now - self._reload_started:.2f} seconds; {len(old)} old workers drain")
+        if self._reload_again:
+            self._reload_again = False
+            self._begin_reload(now)
+
+    def _abort_reload(self, reason: str) -> None:
+        incoming = self.incoming
+        assert incoming is not None
+        self.incoming = None
+        self._reload_again = False
+        for member in self.fleet.of(incoming.index):
+            member.life = Life.DRAINING
+            _kill(member.pid, signal.SIGKILL)
+        self.registrar.adopt(self.current, time.monotonic())
+        self._watch_servers()
+        self.sockets.release(self.current.endpoints)
+        self._keep_old(reason)
+
+    def _watch_servers(self) -> None:
+        """Have the loop read the subscription servers of every generation that has some."""
+        self.registrar.watch(self.selector)
+
+    def _inflight(self, node: int) -> int:
+        return self.counters.inflight(node, [member.row for member in self.fleet.members.values()])
+
+
+def _mtimes(settings: Settings) -> tuple[float, ...]:
+    """When each ``touch-reload`` file was changed; 0 for one that is not there."""
+    found = []
+    for path in settings.texts("touch-reload"):
+        try:
+            found.append(os.stat(path).st_mtime)
+        except OSError:
+            found.append(0.0)
+    return tuple(found)
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

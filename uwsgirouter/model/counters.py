@@ -1,0 +1,88 @@
+"""Counters that all processes see: one row a worker in shared memory.
+
+One idea: a cell has one writer (the worker whose row it is), so no lock is needed; readers add up the column. The memory
+is given from outside (an anonymous mapping made by the master before the first fork), so this module does no I/O.
+Invariant: the master clears a row only when its worker is dead. In-flight cells are signed: a column's sum is the
+number of sessions that a node has under way, over all workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+ROWS = 256
+"""Workers that can exist at once: two generations of them during a reload."""
+NODE_COLUMNS = 65536
+"""Nodes that can be numbered at once."""
+
+
+class Counter(IntEnum):
+    """The columns of a worker's row (64-bit cells)."""
+
+    BEAT = 0
+    """Monotonic milliseconds of the last pass of the worker's clock."""
+    SESSIONS = 1
+    """Sessions open now."""
+    REQUESTS = 2
+    """Packets read whole."""
+    ANSWERED = 3
+    """Requests that a node began to answer."""
+    RX = 4
+    """Bytes sent to nodes, packets included."""
+    TX = 5
+    """Bytes that came from nodes."""
+    RETRIES = 6
+    """Attempts after the first one."""
+    NODE_FAILURES = 7
+    """Failed connects."""
+    CLIENT_GONE = 8
+    """Clients that went away before the end."""
+    ABORTED = 9
+    """Responses cut off after their first byte (reset, timeout)."""
+    ACCEPT_ERRORS = 10
+    FAILURES = 16
+    """The first of the cells by cause: one for each :class:`~uwsgirouter.protocol.answers.Cause`, in its order."""
+
+
+ROW_CELLS = 64
+COUNTER_BYTES = ROWS * ROW_CELLS * 8
+INFLIGHT_BYTES = ROWS * NODE_COLUMNS * 4
+MEMORY_BYTES = COUNTER_BYTES + INFLIGHT_BYTES
+"""What the shared mapping must have; pages that nobody touches cost nothing."""
+
+
+class Counters:
+    """The whole memory, as the master and the stats see it."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._cells = memory[:COUNTER_BYTES].cast("q")
+        self._inflight = memory[COUNTER_BYTES:MEMORY_BYTES].cast("i")
+
+    def row(self, index: int) -> memoryview:
+        """The counter cells of row ``index``; subscript it with a :class:`Counter`."""
+        return self._cells[index * ROW_CELLS : (index + 1) * ROW_CELLS]
+
+    def inflight_row(self, index: int) -> memoryview:
+        """The in-flight cells of row ``index``; subscript it with a node's id."""
+        return self._inflight[index * NODE_COLUMNS : (index + 1) * NODE_COLUMNS]
+
+    def read(self, row: int, column: int) -> int:
+        """One cell."""
+        value: int = self._cells[row * ROW_CELLS + column]
+        return value
+
+    def total(self, column: int, rows: Iterable[int]) -> int:
+        """The sum of one column over ``rows``."""
+        return sum(self._cells[row * ROW_CELLS + column] for row in rows)
+
+    def inflight(self, node: int, rows: Iterable[int]) -> int:
+        """Sessions that node ``node`` has under way in the workers of ``rows``."""
+        return sum(self._inflight[row * NODE_COLUMNS + node] for row in rows)
+
+    def release_row(self, index: int, nodes: int) -> None:
+        """Forget what a dead worker held: its gauges, and its in-flight cells for the first ``nodes`` numbers."""
+        self._cells[index * ROW_CELLS + Counter.SESSIONS] = 0
+        self._cells[index * ROW_CELLS + Counter.BEAT] = 0
+        start = index * NODE_COLUMNS
+        self._inflight[start : start + nodes] = memoryview(bytes(4 * nodes)).cast("i")

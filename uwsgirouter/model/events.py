@@ -1,0 +1,85 @@
+"""What can happen to the registry, as values: the master decides them, and every process replays them.
+
+An event carries the whole state of a node, so that the last one wins and none depends on an earlier one: a worker that
+missed ten of them is right after the eleventh. Each can be written as a JSON row (:meth:`Put.row`) for the channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from uwsgirouter.model.node import Node, State
+from uwsgirouter.settings.address import Address, parse_peer
+
+
+@dataclass(frozen=True)
+class Put:
+    """Node ``id`` is now like this (new or changed)."""
+
+    id: int
+    key: bytes
+    address: Address
+    modifiers: tuple[int, int]
+    weight: int
+    cores: int
+    load: int
+    state: State
+    since: float
+
+    @classmethod
+    def of(cls, node: Node) -> Put:
+        """The event that would make another registry know ``node`` as it is."""
+        return cls(
+            node.id,
+            node.key,
+            node.address,
+            node.modifiers,
+            node.weight,
+            node.cores,
+            node.load,
+            node.state,
+            node.since,
+        )
+
+    def row(self) -> list[object]:
+        """As a JSON value; bytes travel as latin-1 text."""
+        return [
+            self.id,
+            self.key.decode("latin-1"),
+            self.address.text,
+            *self.modifiers,
+            self.weight,
+            self.cores,
+            self.load,
+            self.state.value,
+            self.since,
+        ]
+
+    @classmethod
+    def from_row(cls, row: list[object]) -> Put:
+        """The inverse of :meth:`row`."""
+        id, key, address, modifier1, modifier2, weight, cores, load, state, since = row
+        assert isinstance(id, int) and isinstance(key, str) and isinstance(address, str) and isinstance(weight, int)
+        assert isinstance(modifier1, int) and isinstance(modifier2, int) and isinstance(since, (int, float))
+        assert isinstance(cores, int) and isinstance(load, int)
+        return cls(
+            id,
+            key.encode("latin-1"),
+            parse_peer(address),
+            (modifier1, modifier2),
+            weight,
+            cores,
+            load,
+            State(state),
+            float(since),
+        )
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Node ``id`` is no more."""
+
+    id: int
+
+
+Event = Put | Gone

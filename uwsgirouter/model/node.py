@@ -1,0 +1,64 @@
+"""A node: one address that serves one key, and what is known of it.
+
+Plain state, no I/O, no clock. Sessions hold nodes by reference; a node that leaves its slot goes on counting its
+running sessions until the last one is released. Invariant: ``id`` is the column of this node's in-flight cells and is
+given by the master alone.
+"""
+
+from __future__ import annotations
+
+import socket
+from enum import Enum
+
+from uwsgirouter.settings.address import Address
+
+
+class State(Enum):
+    """Whether a node is given requests."""
+
+    UP = "up"
+    DRAINING = "draining"
+    """It took leave: running sessions end, new ones go elsewhere."""
+    DOWN = "down"
+    """It failed: tried only when nobody else is left, until it announces itself or its grace time is over."""
+
+
+class Node:
+    """One node. Everything the data path needs to dial it is computed once, here."""
+
+    __slots__ = (
+        "address",
+        "cores",
+        "credit",
+        "family",
+        "id",
+        "key",
+        "load",
+        "modifiers",
+        "seen",
+        "since",
+        "sockaddr",
+        "state",
+        "weight",
+    )
+
+    def __init__(self, id: int, key: bytes, address: Address) -> None:
+        self.id = id
+        self.key = key
+        self.address = address
+        self.family: socket.AddressFamily = address.family
+        self.sockaddr = address.sockaddr
+        self.modifiers = (0, 0)
+        self.weight = 1
+        self.cores = 0
+        self.load = 0
+        self.state = State.UP
+        self.seen = 0.0
+        """Monotonic seconds of the last announcement (0 for a static node)."""
+        self.since = 0.0
+        """Monotonic seconds of the last change of state."""
+        self.credit = 0
+        """The balancer's: what this node is owed (smooth weighted round robin)."""
+
+    def __repr__(self) -> str:
+        return f"<Node {self.id} {self.key!r} {self.address.text} {self.state.value}>"

@@ -1,0 +1,84 @@
+"""The route table: slots by key and nodes by id, changed only by events.
+
+One idea: :meth:`RouteTable.apply` is the only way in, the same in the master and in every worker, so all of them agree
+once they have seen the same events, in whatever order those of different nodes came. No I/O, no clock, never yields.
+Invariant: every node is in exactly the slot of its key; a slot without nodes does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from uwsgirouter.model.events import Event, Gone, Put
+from uwsgirouter.model.node import Node, State
+from uwsgirouter.model.slot import Balancer, Slot
+
+STATIC_KEY = b""
+"""The slot of the nodes that the configuration names: no request can have an empty key."""
+
+
+class RouteTable:
+    """``slots`` by key and ``nodes`` by id; look, but change them by events."""
+
+    def __init__(self, factory: Callable[[list[Node], int], Balancer]) -> None:
+        self.slots: dict[bytes, Slot] = {}
+        self.nodes: dict[int, Node] = {}
+        self._factory = factory
+
+    def apply(self, event: Event) -> Node | None:
+        """Take one event; the node it speaks of, or None when it was not known. Does not yield."""
+        if isinstance(event, Gone):
+            return self._remove(event.id)
+        return self._put(event)
+
+    def clear(self) -> None:
+        """Forget everything (a snapshot follows)."""
+        self.slots.clear()
+        self.nodes.clear()
+
+    def available(self) -> bool:
+        """Whether any node may be given a request (cheap mode asks)."""
+        return any(node.state is not State.DRAINING for node in self.nodes.values())
+
+    def fail(self, node: Node) -> None:
+        """Mark a node at once where its failure was seen; the master's word follows. Does not yield."""
+        if node.state is State.UP:
+            node.state = State.DOWN
+            slot = self.slots.get(node.key)
+            if slot is not None:
+                slot.changed()
+
+    def _put(self, put: Put) -> Node:
+        node = self.nodes.get(put.id)
+        if node is not None and (node.key != put.key or node.address != put.address):
+            self._remove(put.id)
+            node = None
+        if node is None:
+            node = self._insert(put)
+        node.modifiers = put.modifiers
+        node.weight = put.weight
+        node.cores = put.cores
+        node.load = put.load
+        node.state = put.state
+        node.since = put.since
+        self.slots[put.key].changed()
+        return node
+
+    def _insert(self, put: Put) -> Node:
+        node = self.nodes[put.id] = Node(put.id, put.key, put.address)
+        slot = self.slots.get(put.key)
+        if slot is None:
+            slot = self.slots[put.key] = Slot(put.key, self._factory)
+        slot.nodes.append(node)
+        return node
+
+    def _remove(self, id: int) -> Node | None:
+        node = self.nodes.pop(id, None)
+        if node is None:
+            return None
+        slot = self.slots[node.key]
+        slot.nodes.remove(node)
+        slot.changed()
+        if not slot.nodes:
+            del self.slots[node.key]
+        return node

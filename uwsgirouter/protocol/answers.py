@@ -1,0 +1,61 @@
+"""Failure answers: the complete HTTP responses that the router gives when no node can.
+
+One idea: a failure is a :class:`Cause`, and everything a person sees of it (status, reason, what to do) stands in one
+row of this table; docs/failures.md, the counters and the log lines use the same names. No I/O.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+
+class Answer(NamedTuple):
+    """The status, a word for logs and headers, and the sentence in the body."""
+
+    status: int
+    reason: str
+    word: str
+    sentence: str
+
+
+class Cause(Enum):
+    """Why a request failed; the value is what its client is told."""
+
+    BAD_PACKET = Answer(400, "Bad Request", "bad-packet", "The web server sent a malformed uwsgi packet.")
+    NO_KEY = Answer(400, "Bad Request", "no-key", "The request names no host.")
+    CLIENT_TIMEOUT = Answer(408, "Request Timeout", "client-timeout", "The request did not arrive in time.")
+    NO_NODE = Answer(503, "Service Unavailable", "no-node", "No application server is there for this host.")
+    OVERLOAD = Answer(503, "Service Unavailable", "overload", "The router has no descriptor left.")
+    CONNECT_FAILED = Answer(502, "Bad Gateway", "connect-failed", "No application server accepts connections.")
+    NODE_CLOSED = Answer(502, "Bad Gateway", "node-closed", "The application server closed without an answer.")
+    NODE_RESET = Answer(502, "Bad Gateway", "node-reset", "The application server reset the connection.")
+    CONNECT_TIMEOUT = Answer(504, "Gateway Timeout", "connect-timeout", "No application server accepted in time.")
+    FIRST_BYTE_TIMEOUT = Answer(
+        504, "Gateway Timeout", "first-byte-timeout", "The application server did not answer in time."
+    )
+    IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
+
+
+RETRY_AFTER = 5
+"""Seconds that a 503 asks its client to wait: nodes announce themselves every 10 s, so half of that."""
+
+
+def encode_answer(cause: Cause, head_only: bool = False) -> bytes:
+    """The response for ``cause``; ``head_only`` leaves out the body, as the answer to a HEAD request."""
+    answer = cause.value
+    body = (
+        f"<!DOCTYPE html>\n<title>{answer.status} {answer.reason}</title>\n"
+        f"<h1>{answer.status} {answer.reason}</h1>\n<p>{answer.sentence}</p>\n"
+    ).encode()
+    head = [
+        f"HTTP/1.1 {answer.status} {answer.reason}",
+        "Content-Type: text/html; charset=utf-8",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        f"X-Uwsgirouter-Cause: {answer.word}",
+        "Connection: close",
+    ]
+    if answer.status == 503:
+        head.append(f"Retry-After: {RETRY_AFTER}")
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if head_only else body)

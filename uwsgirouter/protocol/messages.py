@@ -1,0 +1,60 @@
+"""Messages between master and worker: a 4-byte length and a JSON list whose first item names the message.
+
+One idea: JSON, because a worker runs with fewer rights than the master and what it sends must be safe to read. Sans-IO:
+bytes in, lists out. Down: ``nodes`` (number, snapshot?, rows, gone ids), ``start`` (number), ``drain`` (last?), ``stop``, ``log`` (with a
+descriptor). Up: ``ready`` (number), ``failed`` (node id, reason), ``draining``.
+Invariant: any split of the stream gives the same messages.
+"""
+
+from __future__ import annotations
+
+import json
+from struct import Struct
+
+from uwsgirouter.errors import ProtocolError
+
+MESSAGE_MAX = 1 << 26
+
+_LENGTH = Struct("!I")
+
+Message = list[object]
+
+
+def encode_message(*items: object) -> bytes:
+    """One framed message."""
+    text = json.dumps(items, separators=(",", ":")).encode()
+    return _LENGTH.pack(len(text)) + text
+
+
+class MessageReader:
+    """Puts messages together from a stream."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that ``data`` completes. Raises :class:`ProtocolError` for what cannot be one."""
+        buffer = self._buffer
+        buffer += data
+        messages: list[Message] = []
+        start = 0
+        while len(buffer) - start >= 4:
+            (size,) = _LENGTH.unpack_from(buffer, start)
+            if size > MESSAGE_MAX:
+                raise ProtocolError("too large", f"a message of {size} bytes")
+            if len(buffer) - start - 4 < size:
+                break
+            messages.append(_decode(bytes(buffer[start + 4 : start + 4 + size])))
+            start += 4 + size
+        del buffer[:start]
+        return messages
+
+
+def _decode(text: bytes) -> Message:
+    try:
+        message = json.loads(text)
+    except ValueError as error:
+        raise ProtocolError("not JSON", str(error)) from None
+    if not isinstance(message, list) or not message:
+        raise ProtocolError("not a message", repr(text[:40]))
+    return message

@@ -1,0 +1,154 @@
+"""Names that are no row of the table, and what is said about each of them.
+
+An old file must be understood as a whole: each name that uWSGI knows is either built (the table), without
+meaning in a router (``IGNORED_*``: accepted, one notice lists them), for applications (``APPLICATION``: a
+warning by name), for a later version (``LATER``: an error that says so) or refused with a reason. The rest is
+a placeholder or a mistake. A later version moves a name from here to the table; a name is never in two places
+(a test looks).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from enum import Enum
+
+from uwsgirouter.settings.table import BY_NAME, OPTIONS
+
+
+class Verdict(Enum):
+    """What a name is."""
+
+    OPTION = "a row of the table"
+    IGNORED = "an option of uWSGI without meaning in a router"
+    WORKERS = "the number of application processes or threads"
+    APPLICATION = "an option of uWSGI for applications"
+    LATER = "a known option that is not built yet"
+    REFUSED = "an option of uWSGI that this program cannot have"
+    OWN_FAMILY = "an unknown name in a family of the router's"
+    UNKNOWN = "a placeholder or a mistake"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+IGNORED_FLAGS = _words(
+    """
+    auto-procname autoload close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging enable-metrics
+    enable-threads exit-on-reload force-gateway ignore-sigpipe ignore-write-errors lazy lazy-apps log-4xx
+    log-5xx log-big log-date log-master log-micros log-reopen log-sendfile log-slow log-truncate log-zero
+    logformat-strftime log-format-strftime log-x-forwarded-for master memory-report need-app never-swap
+    no-defer-accept no-initgroups no-orphans python-tracebacker reuse-port skip-atexit skip-atexit-teardown
+    thunder-lock threaded-logger disable-write-exception single-interpreter harakiri-verbose -M -L -m -i -T
+    """
+)
+"""uWSGI options that take no value; the dashed ones are its short forms."""
+
+IGNORED_VALUES = _words(
+    """
+    backtrace-depth buffer-size cpu-affinity hook-as-gateway hook-as-root hook-as-user hook-asap hook-pre-jail
+    hook-post-jail limit-as limit-nproc log-backupname log-encoder log-format log-maxsize log-prefix
+    log-req-encoder log-route logfile-chmod logfile-chown logformat logger logto2 master-fifo max-vars
+    memory-limit nice no-server pidfile2 plugin plugin-dir plugins plugins-dir post-buffering
+    post-buffering-bufsize procname procname-append procname-master procname-prefix procname-prefix-spaced
+    req-logger safe-pidfile2 so-keepalive socket-rcvbuf socket-sndbuf socket-timeout so-send-timeout
+    stats-http stats-minified stats-no-cores stats-no-metrics stats-push stats-pusher-default-freq
+    thread-stacksize umask alarm ksm tcp-fast-open tcp-fast-open-client tcp-nodelay """
+)
+"""uWSGI options that take a value."""
+
+WORKERS = frozenset({"processes", "workers", "threads", "cheaper", "-p"})
+
+APPLICATION = _words(
+    """
+    add-header app async attach-daemon attach-daemon2 callable carbon cache2 check-static cheaper-algo
+    cheaper-initial cheaper-overload cheaper-step chroot cron daemon django-settings-module env-file eval
+    exec-asap fastcgi-socket file gevent ugreen harakiri heartbeat home http-socket https-socket idle import
+    locale lua manage-script-name max-requests max-requests-delta max-worker-lifetime min-worker-lifetime
+    module mount mule mules paste perl php-docroot post-fork protocol psgi py-auto-reload py-autoreload pyargv
+    pyhome pymodule-alias python-path pythonpath rack reload-on-as reload-on-rss rsock ruby scgi-socket
+    shared-import smart-attach-daemon smart-attach-daemon2 socket spooler spooler-processes static-index
+    static-map subscribe subscribe-freq subscribe-to subscribe2 suwsgi-socket touch-chain-reload
+    touch-workers-reload unsubscribe-on-graceful-reload start-unsubscribed uwsgi-socket vhost virtualenv venv
+    worker-reload-mercy wsgi wsgi-file stats stats-server -s -H -w """
+)
+"""uWSGI options of the application server: an instance beside the router is not built in this version."""
+
+LATER = _words(
+    """
+    fastrouter-defer-connect-timeout fastrouter-emperor-socket fastrouter-fallback
+    fastrouter-fallback-on-no-key fastrouter-force-key fastrouter-post-buffering fastrouter-post-buffering-dir
+    fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss fastrouter-stats fastrouter-stats-server
+    fastrouter-subscription-fallback-key fastrouter-subscription-slot fastrouter-subscription-use-regexp
+    fastrouter-use-base fastrouter-use-cache fastrouter-use-code-string fastrouter-use-pattern
+    fastrouter-use-socket fastrouter-zerg subscription-algo subscription-clear-on-shutdown
+    subscription-dotsplit subscription-mountpoint subscription-mountpoints subscription-notify-socket
+    subscription-set-credentials subscription-tolerance-inactive subscription-vassal-required
+    subscriptions-credentials-check subscriptions-sign-check subscriptions-sign-check-tolerance
+    subscriptions-sign-skip-uid subscriptions-use-credentials http https http-to rawrouter sslrouter
+    """
+)
+"""Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""
+
+_ROUTES = re.compile(
+    r"(error-|response-|final-)?route"
+    r"(-(host|uri|qs|remote-addr|remote-user|user-agent|referer|label|run|if|if-not|status))?"
+)
+"""The whole of uWSGI's internal routing: known, not built yet."""
+
+_OWN = re.compile(
+    r"fastrouter-|subscriptions?-|(error-|response-|final-)?route($|-)|https?-|rawrouter-|sslrouter-"
+)
+"""Families in which an unknown name is always a mistake."""
+
+REFUSED = {
+    "emperor": "a router does not watch files and start instances; let systemd, supervisord or uWSGI's own "
+    "Emperor do that, and keep the fastrouter lines here",
+    "inherit": "write include, which reads the file in its place",
+    "xml": "only ini files are read",
+    "yaml": "only ini files are read",
+    "yml": "only ini files are read",
+    "json": "only ini files are read",
+    "vassals-include": "it belongs to the Emperor, which this program does not have",
+    "vassals-inherit": "it belongs to the Emperor, which this program does not have",
+}
+
+_FOUND = (
+    (BY_NAME.keys(), Verdict.OPTION),
+    (IGNORED_FLAGS, Verdict.IGNORED),
+    (IGNORED_VALUES, Verdict.IGNORED),
+    (WORKERS, Verdict.WORKERS),
+    (APPLICATION, Verdict.APPLICATION),
+    (LATER, Verdict.LATER),
+    (REFUSED.keys(), Verdict.REFUSED),
+)
+
+
+def verdict(name: str) -> Verdict:
+    """What ``name`` is; short forms are asked for with their dash."""
+    for names, found in _FOUND:
+        if name in names:
+            return found
+    if _ROUTES.fullmatch(name):
+        return Verdict.LATER
+    return Verdict.OWN_FAMILY if _OWN.match(name) else Verdict.UNKNOWN
+
+
+def takes_value(name: str) -> bool:
+    """Whether a uWSGI name that is no row of the table takes a value on the command line."""
+    return name not in IGNORED_FLAGS
+
+
+def not_available(name: str) -> str:
+    """The sentence for a name whose verdict is LATER."""
+    family = "uWSGI" if name.startswith(("http", "raw", "ssl")) else "FastRouter"
+    return f"{name} is a known {family} option, not available in this version"
+
+
+def nearest(name: str) -> str:
+    """``; did you mean X?`` with the most alike name of the table, or nothing when none is."""
+    wanted = name.lower().replace("_", "-")
+    known = [known for option in OPTIONS for known in option.names] + sorted(LATER)
+    close = difflib.get_close_matches(wanted, known, 1, 0.7)
+    return f"; did you mean {close[0]}?" if close else ""

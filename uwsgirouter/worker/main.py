@@ -1,0 +1,243 @@
+"""The worker process, from the fork to its exit.
+
+One idea: a worker does what its sockets and its master tell it, in one gevent hub that exists only here, after the fork.
+It accepts once it has the registry; it drains when told, when it gets TERM, or when its master is dead; it beats once
+a second in its row of the shared memory. It must not open what the master owns or log where nobody looks.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import socket
+import sys
+import time
+import traceback
+from dataclasses import dataclass
+from enum import Enum
+from types import TracebackType
+from typing import Any
+
+import gevent
+from gevent.event import Event
+from setproctitle import setproctitle
+
+from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.log import Log, Throttle
+from uwsgirouter.model.counters import Counter
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.settings.settings import Settings
+from uwsgirouter.worker.listener import Listener
+from uwsgirouter.worker.relay import Pump
+from uwsgirouter.worker.router import Router, choose_mapper
+from uwsgirouter.worker.session import Session
+from uwsgirouter.worker.uplink import Uplink
+
+STOPPED = 0
+"""Exit status after a drain or a stop."""
+CANNOT_BOOT = 3
+"""Exit status of a worker that could not start: another one would not be able to, either."""
+
+_IGNORED = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGWINCH,
+    signal.SIGPIPE,
+)
+
+
+class Duty(Enum):
+    """What the worker is about."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    CHEAP = "cheap"
+    DRAINING = "draining"
+
+
+@dataclass
+class Post:
+    """What the master gives a worker: its number, its row, its sockets."""
+
+    number: int
+    settings: Settings
+    listeners: list[socket.socket]
+    names: list[str]
+    announced: bool
+    """Nodes come by announcement, not (only) from the configuration."""
+    channel: socket.socket
+    cells: memoryview
+    inflight: memoryview
+
+
+class Worker:
+    """One worker. :meth:`run` returns the exit status."""
+
+    def __init__(self, post: Post) -> None:
+        self.post = post
+        settings = post.settings
+        self.log = Log(f"uwsgirouter worker {post.number}")
+        self.loop: Any = gevent.get_hub().loop
+        self.loop.error_handler = self
+        self.duty = Duty.STARTING
+        self.done = Event()
+        self.table = RouteTable(WeightedRoundRobin)
+        self.uplink = Uplink(self.loop, post.channel, self.table, self)
+        mapper = choose_mapper(settings, self.table, post.announced)
+        self.router = Router(
+            settings,
+            self.table,
+            mapper,
+            post.cells,
+            post.inflight,
+            self.loop,
+            self.log,
+            self.uplink.report_failure,
+        )
+        say = Throttle(self.log.say, 1)
+        burst = settings.number("fastrouter-events")
+        self.listeners = [Listener(self.router, sock, burst, say) for sock in post.listeners]
+        self._cheap = settings.flag("fastrouter-cheap")
+        self._clock = self.loop.timer(1.0, 1.0)
+        self._term = self.loop.signal(signal.SIGTERM)
+        self._title = ""
+        self._errors = Throttle(self.log.block, 1)
+
+    def run(self) -> int:
+        """Serve until told to leave."""
+        for number in _IGNORED:
+            signal.signal(number, signal.SIG_IGN)
+        self._term.start(self._on_term)
+        self._clock.start(self._tick)
+        self._beat()
+        self.uplink.start()
+        self.done.wait()
+        return STOPPED
+
+    # -- orders ---------------------------------------------------------------------------------------------------
+
+    def begin(self, number: int) -> None:
+        """The whole registry is here: accept, and tell the master."""
+        # What exists now lives as long as the worker: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        if self.duty is Duty.STARTING:
+            self._change_duty(self._wanted())
+            self.uplink.send("ready", number)
+
+    def nodes_changed(self) -> None:
+        """Go cheap when nobody is left, come back when somebody is there."""
+        if self.duty in (Duty.SERVING, Duty.CHEAP) and self._wanted() is not self.duty:
+            self._change_duty(self._wanted())
+
+    def _wanted(self) -> Duty:
+        return Duty.CHEAP if self._cheap and not self.table.available() else Duty.SERVING
+
+    def _change_duty(self, wanted: Duty) -> None:
+        before, self.duty = self.duty, wanted
+        for listener in self.listeners:
+            if wanted is Duty.SERVING:
+                listener.start()
+            else:
+                listener.pause()
+        if wanted is Duty.CHEAP:
+            self.log.say(
+                "going cheap: no node is there" if before is Duty.SERVING else "cheap mode: waiting for a node"
+            )
+        elif before is Duty.CHEAP:
+            self.log.say("leaving cheap mode...")
+        self._show()
+
+    def drain(self, last: bool) -> None:
+        """Accept no more (serve the backlog first when nobody comes after), leave when the sessions are done."""
+        if self.duty is Duty.DRAINING:
+            return
+        serving = self.duty is Duty.SERVING
+        self.duty = Duty.DRAINING
+        for listener in self.listeners:
+            if last and serving:
+                listener.finish()
+            else:
+                listener.close()
+        self.router.idle = self.done.set
+        if not self.router.sessions:
+            self.done.set()
+        self._show()
+
+    def stop(self) -> None:
+        """Leave at once; what is under way is cut."""
+        self.drain(last=False)
+        for session in list(self.router.sessions):
+            session.abandon()
+        self.done.set()
+
+    def orphaned(self) -> None:
+        """Without a master nobody would take care of us: finish and leave."""
+        self.log.say("the master is gone: draining")
+        self.drain(last=False)
+        mercy = self.post.settings.seconds("reload-mercy")
+        self._mercy = self.loop.timer(mercy)
+        self._mercy.start(self.stop)
+
+    def _on_term(self) -> None:
+        if self.duty is not Duty.DRAINING:
+            self.log.say("SIGTERM: draining")
+            self.uplink.send("draining")
+            self.drain(last=False)
+
+    # -- the clock ------------------------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        self._beat()
+        self.router.tick()
+        self._show()
+
+    def _beat(self) -> None:
+        self.post.cells[Counter.BEAT] = int(time.monotonic() * 1000)
+
+    def _show(self) -> None:
+        """What ``ps`` says of this process."""
+        sessions = len(self.router.sessions)
+        if self.duty is Duty.DRAINING:
+            state = f"draining {sessions}"
+        elif self.duty is Duty.CHEAP:
+            state = "cheap" if not sessions else f"cheap {sessions} sessions"
+        else:
+            state = f"{' '.join(self.post.names)} {sessions} sessions"
+        title = f"uwsgirouter: worker {self.post.number} {state}"
+        if title != self._title:
+            self._title = title
+            setproctitle(title)
+
+    # -- bugs -----------------------------------------------------------------------------------------------------
+
+    def handle_error(self, context: Any, type: type, value: BaseException, tb: TracebackType) -> None:
+        """A handler raised what it should not (gevent calls this): log it, and end the session that it belongs to.
+
+        Without this the watcher would call the broken handler for ever.
+        """
+        if isinstance(value, (SystemExit, KeyboardInterrupt)):
+            self.done.set()
+            return
+        self._errors("".join(traceback.format_exception(type, value, tb)), time.monotonic())
+        owner = getattr(getattr(context, "callback", None), "__self__", None)
+        session = owner.session if isinstance(owner, Pump) else owner
+        if isinstance(session, Session):
+            session.abandon()
+
+
+def work(post: Post) -> int:
+    """The whole life of a worker; the caller leaves the process with the status it returns."""
+    setproctitle(f"uwsgirouter: worker {post.number} starting")
+    try:
+        worker = Worker(post)
+    except Exception:  # noqa: BLE001 - whatever it is, the master must hear "cannot boot", not a crash loop
+        Log(f"uwsgirouter worker {post.number}").block(traceback.format_exc())
+        return CANNOT_BOOT
+    try:
+        return worker.run()
+    finally:
+        sys.stdout.flush()

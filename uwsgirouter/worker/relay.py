@@ -1,0 +1,211 @@
+"""A pump: one direction of a session, from one socket to another, with a bounded number of bytes in hand.
+
+One idea: read only when nothing is waiting to be written, so that the slower side sets the pace and memory stays at one
+read's worth. It tries each system call first and waits only when told to. It knows sockets and watchers, nothing of
+packets, nodes or phases: what an end or an error means is the session's to say.
+Invariant: at any time a pump waits for exactly one thing (its source readable, or its sink writable) or has stopped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import termios
+from _socket import socket as RawSocket
+from enum import Enum
+from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, TCP_NODELAY
+from typing import Any, Protocol
+
+FIRST_READ = 65536
+"""Bytes of the first read; later ones grow to the buffer's size while the sink keeps up."""
+SLOW_READ = 16384
+"""The least that is read at once for a sink that does not keep up."""
+
+_READ = 1
+_WRITE = 2
+_SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL
+
+
+class Flow(Enum):
+    """What a pump is doing."""
+
+    OPEN = "relaying"
+    ENDING = "its source ended; the rest is being written"
+    ENDED = "its end was passed on"
+    DISCARDING = "its sink is gone; what comes is thrown away"
+
+
+class Relaying(Protocol):
+    """What a pump tells its session. Each call may close the session; the pump touches nothing after it."""
+
+    silence: int
+
+    def moved(self, pump: Pump, count: int) -> None:
+        """``count`` bytes were read."""
+
+    def ended(self, pump: Pump) -> None:
+        """The source ended and everything was written."""
+
+    def source_failed(self, pump: Pump, error: OSError) -> None:
+        """Reading failed: a reset."""
+
+    def sink_failed(self, pump: Pump, error: OSError) -> None:
+        """Writing failed: the peer is gone."""
+
+
+class Pump:
+    """Moves bytes from ``source`` to ``sink``. Start it with :meth:`start`; :meth:`stop` is safe at any time."""
+
+    __slots__ = (
+        "_loop",
+        "_pending",
+        "_readable",
+        "_scratch",
+        "_size",
+        "_writable",
+        "flow",
+        "session",
+        "sink",
+        "source",
+    )
+
+    def __init__(self, loop: Any, scratch: memoryview, session: Relaying, source: RawSocket, sink: RawSocket) -> None:
+        self._loop = loop
+        self._scratch = scratch
+        self.session = session
+        self.source = source
+        self.sink = sink
+        self.flow = Flow.OPEN
+        self._pending: memoryview | None = None
+        self._size = FIRST_READ
+        self._readable: Any = None
+        self._writable: Any = None
+
+    @property
+    def held(self) -> int:
+        """Bytes read and not yet written."""
+        return len(self._pending) if self._pending is not None else 0
+
+    def start(self, pending: bytes = b"") -> None:
+        """Begin, with ``pending`` as if it had just been read."""
+        if pending:
+            self._pending = memoryview(pending)
+            self._wait_writable()
+        else:
+            readable = self._readable = self._loop.io(self.source.fileno(), _READ)
+            readable.start(self.on_readable)
+
+    def stop(self) -> None:
+        """Let go of the watchers; no call to the session follows."""
+        if self._readable is not None:
+            self._readable.stop()
+            self._readable = None
+        if self._writable is not None:
+            self._writable.stop()
+            self._writable = None
+        self._pending = None
+
+    def discard(self) -> None:
+        """The sink is gone: go on reading, and throw away what comes."""
+        self._pending = None
+        if self._writable is not None:
+            self._writable.stop()
+            self._writable = None
+        if self.flow is Flow.OPEN:
+            self.flow = Flow.DISCARDING
+            self._wait_readable()
+        elif self.flow is Flow.ENDING:
+            self.flow = Flow.ENDED
+
+    def on_readable(self) -> None:
+        """The source has something to say."""
+        session = self.session
+        try:
+            count = self.source.recv_into(self._scratch, self._size, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            session.source_failed(self, error)
+            return
+        session.silence = 0
+        if not count:
+            self._source_ended()
+            return
+        if self.flow is Flow.OPEN:
+            session.moved(self, count)
+            self._write(self._scratch[:count], count)
+
+    def _write(self, data: memoryview, count: int) -> None:
+        try:
+            sent = self.sink.send(data, _SEND_FLAGS)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.session.sink_failed(self, error)
+            return
+        if sent == count:
+            if count == self._size and count < len(self._scratch):
+                self._size = min(2 * count, len(self._scratch))
+            return
+        self._size = max(SLOW_READ, min(self._size, sent))
+        self._pending = memoryview(bytes(data[sent:]))
+        self._readable.stop()
+        self._wait_writable()
+
+    def on_writable(self) -> None:
+        """The sink takes more."""
+        pending = self._pending
+        assert pending is not None
+        try:
+            sent = self.sink.send(pending, _SEND_FLAGS)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.session.sink_failed(self, error)
+            return
+        self.session.silence = 0
+        if sent < len(pending):
+            self._pending = pending[sent:]
+            return
+        self._pending = None
+        self._writable.stop()
+        if self.flow is Flow.ENDING:
+            self._finish()
+        else:
+            self._wait_readable()
+
+    def _source_ended(self) -> None:
+        self._readable.stop()
+        self.flow = Flow.ENDING
+        if self._pending is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        self.flow = Flow.ENDED
+        self.session.ended(self)
+
+    def _wait_readable(self) -> None:
+        if self._readable is None:
+            self._readable = self._loop.io(self.source.fileno(), _READ)
+        self._readable.start(self.on_readable)
+
+    def _wait_writable(self) -> None:
+        if self._writable is None:
+            self._writable = self._loop.io(self.sink.fileno(), _WRITE)
+        self._writable.start(self.on_writable)
+
+
+def no_delay(sock: RawSocket) -> None:
+    """Send small pieces at once (a unix socket always does)."""
+    try:
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    except OSError:
+        pass
+
+
+def unsent(sock: RawSocket) -> bool:
+    """Whether the kernel still holds bytes that the peer has not acknowledged."""
+    try:
+        count = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    except OSError:
+        return False
+    return any(count)

@@ -1,0 +1,139 @@
+"""The worker's end of the channel: the registry comes down, failures go up, and an end means that the master is dead.
+
+One idea: what goes up is bounded; when the master does not read, the oldest reports are dropped, for the next failure of
+the same node tells the same. It knows messages and the table; what an order means is the worker's to say.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from typing import Any, Protocol
+
+from uwsgirouter.errors import ProtocolError
+from uwsgirouter.model.events import Gone, Put
+from uwsgirouter.model.node import Node
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
+
+REPORTS_MAX = 1000
+READ_SIZE = 1 << 18
+
+
+class Orders(Protocol):
+    """What the master can tell a worker."""
+
+    def begin(self, number: int) -> None:
+        """The whole registry is here, up to change ``number``."""
+
+    def nodes_changed(self) -> None:
+        """The table was changed."""
+
+    def drain(self, last: bool) -> None:
+        """Finish what is under way; ``last``: serve the backlog too, nobody comes after you."""
+
+    def stop(self) -> None:
+        """Leave at once."""
+
+    def orphaned(self) -> None:
+        """The master is gone."""
+
+
+class Uplink:
+    """Reads ``sock`` (the worker's end of a socketpair) and applies what comes to ``table``."""
+
+    def __init__(self, loop: Any, sock: socket.socket, table: RouteTable, orders: Orders) -> None:
+        self._sock = sock
+        self._table = table
+        self._orders = orders
+        self._reader = MessageReader()
+        self._out: deque[bytes] = deque(maxlen=REPORTS_MAX)
+        self._partial = b""
+        self._readable = loop.io(sock.fileno(), 1)
+        self._writable = loop.io(sock.fileno(), 2)
+
+    def start(self) -> None:
+        """Listen to the master from now on."""
+        self._sock.setblocking(False)
+        self._readable.start(self._on_readable)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        self._readable.stop()
+        self._writable.stop()
+
+    def report_failure(self, node: Node, reason: str) -> None:
+        """``node`` refused a connection."""
+        self.send("failed", node.id, reason)
+
+    def send(self, *items: object) -> None:
+        """Queue a message. Does not block."""
+        self._out.append(encode_message(*items))
+        self._flush()
+
+    def _on_readable(self) -> None:
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(READ_SIZE, socket.CMSG_SPACE(4))
+        except BlockingIOError:
+            return
+        except OSError:
+            data, ancillary = b"", []
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                _take_log(int.from_bytes(payload[:4], "little"))
+        if not data:
+            self.stop()
+            self._orders.orphaned()
+            return
+        try:
+            for message in self._reader.feed(data):
+                self._obey(message)
+        except ProtocolError:
+            self.stop()
+            self._orders.orphaned()
+
+    def _obey(self, message: Message) -> None:
+        order = message[0]
+        if order == "nodes":
+            self._take_nodes(message)
+        elif order == "start":
+            assert isinstance(message[1], int)
+            self._orders.begin(message[1])
+        elif order == "drain":
+            self._orders.drain(last=bool(message[1]))
+        elif order == "stop":
+            self._orders.stop()
+
+    def _take_nodes(self, message: Message) -> None:
+        _, _, snapshot, rows, gone = message
+        assert isinstance(rows, list) and isinstance(gone, list)
+        if snapshot:
+            self._table.clear()
+        for id in gone:
+            self._table.apply(Gone(id))
+        for row in rows:
+            self._table.apply(Put.from_row(row))
+        self._orders.nodes_changed()
+
+    def _flush(self) -> None:
+        while self._partial or self._out:
+            if not self._partial:
+                self._partial = self._out.popleft()
+            try:
+                sent = self._sock.send(self._partial, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            except BlockingIOError:
+                self._writable.start(self._flush)
+                return
+            except OSError:
+                self._out.clear()
+                self._partial = b""
+                return
+            self._partial = self._partial[sent:]
+        self._writable.stop()
+
+
+def _take_log(descriptor: int) -> None:
+    """The master reopened its log: write to the new file from now on."""
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
