@@ -23,7 +23,7 @@ LOADS = ("small", "download", "upload")
 
 DEFAULT_JSON = Path("bench-results/latest.json")
 
-NORMAL = {"rounds": 5, "seconds": 4, "transfers": 2}
+NORMAL = {"rounds": 5, "seconds": 4, "transfers": 3}
 QUICK = {"rounds": 3, "seconds": 1, "transfers": 1}
 
 MEBIBYTE = 1 << 20
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     add("--quick", action="store_true", help="short rounds: a first look, not a verdict")
     add("--rounds", type=positive, metavar="N", help="new processes each (5; quick: 3)")
     add("--seconds", type=positive, metavar="S", help="of small requests per round and router (4; quick: 1)")
-    add("--transfers", type=positive, metavar="N", help="bodies each way per round and router (2; quick: 1)")
+    add("--transfers", type=positive, metavar="N", help="bodies each way per round and router (3; quick: 1)")
     add("--body-megabytes", type=positive, default=256, metavar="M", help="size of a body in MiB (256)")
     add("--nginx-buffer", default="64k", metavar="SIZE", help="nginx' uwsgi_buffer_size (64k)")
     add("--app-processes", type=positive, default=2, metavar="N", help="of uWSGI (2)")
@@ -111,9 +111,7 @@ def measure(arguments: argparse.Namespace) -> list[report.Row]:
     print(f"\n{report.table(rows)}\n")
     restless = disturbed(figures, NEIGHBOURS)
     if restless:
-        print(
-            f"The machine was not quiet: see 'neighbours' of {', '.join(restless)}. Trust little; run again."
-        )
+        print(f"The machine was not quiet: see 'neighbours' of {', '.join(restless)}. Trust little; run again.")
     settings = {name: value for name, value in vars(arguments).items() if name not in ("json", "enforce")}
     arguments.json.parent.mkdir(parents=True, exist_ok=True)
     arguments.json.write_text(json.dumps(report.document(rows, figures, settings, about), indent=2) + "\n")

@@ -72,9 +72,7 @@ def small_requests(front: str, seconds: int) -> WrkResult:
 def download(front: str, size: int) -> None:
     """Fetch a body of ``size`` bytes and throw it away. BenchError unless it is all there."""
     with socket.create_connection(split_address(front), timeout=TIMEOUT) as peer:
-        peer.sendall(
-            f"GET /bytes/{size} HTTP/1.1\r\nHost: bench.example\r\nConnection: close\r\n\r\n".encode()
-        )
+        peer.sendall(f"GET /bytes/{size} HTTP/1.1\r\nHost: bench.example\r\nConnection: close\r\n\r\n".encode())
         received = len(read_head(peer))
         while count := peer.recv_into(CHUNK):
             received += count
@@ -85,9 +83,7 @@ def download(front: str, size: int) -> None:
 def upload(front: str, size: int) -> None:
     """Send a body of ``size`` bytes. BenchError unless the application says that it got them all."""
     with socket.create_connection(split_address(front), timeout=TIMEOUT) as peer:
-        head = (
-            f"POST / HTTP/1.1\r\nHost: bench.example\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
-        )
+        head = f"POST / HTTP/1.1\r\nHost: bench.example\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n"
         peer.sendall(head.encode())
         view = memoryview(CHUNK)
         for _ in range(size // len(view)):

@@ -6,6 +6,7 @@ processes found below the started one are ever signalled, by pid.
 
 from __future__ import annotations
 
+import http.client
 import os
 import random
 import signal
@@ -131,9 +132,7 @@ def process_cpu(process: psutil.Process) -> float:
     The process' CPU clock is what utime + stime in /proc are cut from, but in nanoseconds in place of ticks of
     10 ms; for a transfer of a tenth of a second that is the difference between a figure and a guess.
     """
-    clock = (
-        ~process.pid << 3
-    ) | 2  # what clock_getcpuclockid(3) answers; part of the kernel's stable interface
+    clock = (~process.pid << 3) | 2  # what clock_getcpuclockid(3) answers; part of the kernel's stable interface
     times = process.cpu_times()
     return time.clock_gettime_ns(clock) / 1e9 + float(times.children_user + times.children_system)
 
@@ -184,7 +183,13 @@ def accepts(address: str) -> bool:
         return False
 
 
-def set_affinity(process: psutil.Process, cores: set[int]) -> None:
-    """Bind all threads of a process to cores."""
-    for thread in process.threads():
-        os.sched_setaffinity(thread.id, cores)
+def answers(address: str) -> bool:
+    """True if GET / at an HTTP address is answered with 200."""
+    connection = http.client.HTTPConnection(*split_address(address), timeout=2)
+    try:
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -75,9 +75,7 @@ def find_uwsgi() -> Uwsgi:
 
 def find(name: str) -> str:
     """The path of a program, searched in the system directories too (nginx lives in one that users lack)."""
-    path = shutil.which(
-        name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-    )
+    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
     if path is None:
         raise BenchError(f"{name} is not installed: apt install {name}")
     return path

@@ -1,8 +1,8 @@
 """Rounds: everything started afresh, then each router under the same load in short turns, order turned round.
 
-Two things move the figures. The machine's mood changes within seconds: turns of a second meet it alike. And two
-processes of the very same program differ by some percent for all their life, with where their memory happens to
-lie: only new processes show that, so a round is one draw and the median over rounds is the figure.
+Two things move the figures. The machine's mood changes within seconds: turns of a second meet it alike. And
+two processes of the very same program differ by some percent for all their life, with where their memory
+happens to lie: only new processes show that, so a round is one draw and the median over rounds is the figure.
 """
 
 from __future__ import annotations
@@ -82,9 +82,7 @@ def run(layout: Layout, works: Sequence[Work], rounds: int, say: Callable[[str],
                 measure(work, site, figures[work.key])
                 costs = ", ".join(f"{name} {cost[-1]:.1f}" for name, cost in figures[work.key].cost.items())
                 others = figures[work.key].neighbours[-1]
-                say(
-                    f"round {number} of {rounds}, {work.title}: {costs} {work.unit} (neighbours {others:.0%})"
-                )
+                say(f"round {number} of {rounds}, {work.title}: {costs} {work.unit} (neighbours {others:.0%})")
     return figures
 
 

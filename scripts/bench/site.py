@@ -1,6 +1,6 @@
 """The whole set-up under load: uWSGI, the routers beside each other, nginx. Up when entered, gone when left.
 
-A lane is one way through it: an address of nginx, the router that it leads to. All lanes share nginx and uWSGI.
+A lane is one way through it: an address of nginx, and the router it leads to. All share nginx and uWSGI.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from scripts.bench import nginx, programs
-from scripts.bench.processes import BenchError, Daemon, accepts, free_address, own_cpu, set_affinity
+from scripts.bench.processes import BenchError, Daemon, accepts, answers, free_address, own_cpu
 
 FASTROUTER = "fastrouter"
 OURS = "ours"
@@ -57,7 +58,7 @@ class Layout:
 
 
 class Site:
-    """Context manager: ``with Site(layout) as site`` gives ``site.lanes``, with every program listening."""
+    """Context manager: ``with Site(layout) as site`` gives ``site.lanes``, each proved by a request."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
@@ -88,8 +89,6 @@ class Site:
         prefix = Path(tempfile.mkdtemp(prefix="uwsgirouter-bench-"))
         self._exit.callback(shutil.rmtree, prefix, ignore_errors=True)
         router_cores, other_cores = cores_of(self.layout.placement, self.layout.cores)
-        # wrk and the client of the transfers are children of this script, or it itself.
-        os.sched_setaffinity(0, other_cores)
         node = free_address()
         app = self._uwsgi.app(node, self.layout.app_processes)
         self._run("application", app, prefix, node, other_cores)
@@ -104,14 +103,17 @@ class Site:
         (prefix / "nginx.conf").write_text(text)
         web = nginx.command(self._nginx, prefix)
         self._run("nginx", web, prefix, self.lanes[0].front, other_cores)
+        for lane in self.lanes:
+            lane.router.wait_until(partial(answers, lane.front), "answer through nginx")
 
     def _run(self, name: str, argv: list[str], prefix: Path, address: str, cores: set[int]) -> Daemon:
         daemon = Daemon(name, argv, prefix / f"{name.replace(' ', '-')}.log", programs.PROJECT)
         self._exit.callback(daemon.stop)
+        # Inherited by the program and all its children. nginx comes last, so this script, and with it wrk and the
+        # client of the transfers, stays where nginx is.
+        os.sched_setaffinity(0, cores)
         daemon.start()
-        daemon.wait_until(lambda: accepts(address), f"listener on {address}")
-        for process in daemon.tree():
-            set_affinity(process, cores)
+        daemon.wait_until(partial(accepts, address), f"listener on {address}")
         self._daemons.append(daemon)
         return daemon
 

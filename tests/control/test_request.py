@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import io
+import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.servers import Connection, Handler, Node, Received, Servers, answer, echo, hang, local
+from tests.servers import (
+    Connection,
+    Handler,
+    Node,
+    Received,
+    Servers,
+    answer,
+    echo,
+    free_port,
+    hang,
+    local,
+    wait_until,
+)
 from tests.servers import reset_after_packet as reset
 from uwsgirouter.control.base import Exit
 from uwsgirouter.control.main import run
@@ -49,9 +65,7 @@ Ask = Callable[..., Done]
 def ask(servers: Servers, capsysbinary: pytest.CaptureFixture[bytes]) -> Ask:
     """Send a request to a new node with the given handler."""
 
-    def send(
-        handler: Handler, *arguments: str, url: str = "http://a.example/", address: str = "127.0.0.1:0"
-    ) -> Done:
+    def send(handler: Handler, *arguments: str, url: str = "http://a.example/", address: str = "127.0.0.1:0") -> Done:
         node = servers.node(handler, address)
         code = run(["request", url, "--via", node.address, *arguments])
         out, err = capsysbinary.readouterr()
@@ -175,13 +189,27 @@ def test_an_early_answer_is_read_while_the_body_is_sent(ask: Ask, tmp_path: Path
 
     def refuse(connection: Connection) -> None:
         connection.read_packet()
+        connection.read(1_000_000)
         connection.answer(b"no", "413 Too Large")
-        connection.read(1_000_000)  # more than the answer needs to arrive; the rest is never read
-        connection.wait()
+        connection.wait()  # the rest of the body is never read, and the connection stays open
 
     done = ask(refuse, "-d", f"@{tmp_path}/in", "-i")
     assert (done.code, done.out[:12], done.out[-2:]) == (Exit.OK, b"HTTP/1.1 413", b"no")
     assert len(done.node.connections[0].received) < 20_000_000
+
+
+def test_an_answer_is_awaited_when_the_node_takes_no_more(ask: Ask, servers: Servers, tmp_path: Path) -> None:
+    """The body cannot be sent any more, and the answer is not there yet: that is no failure."""
+    (tmp_path / "in").write_bytes(b"x" * 5_000_000)
+
+    def refuse(connection: Connection) -> None:
+        connection.read_packet()
+        connection.socket.shutdown(socket.SHUT_RD)
+        time.sleep(0.1)  # long enough for a write to fail; the test holds either way
+        connection.answer(b"enough")
+
+    done = ask(refuse, "-d", f"@{tmp_path}/in", address=servers.path("node.sock"))
+    assert (done.code, done.out, done.err) == (Exit.OK, b"enough", "")
 
 
 @pytest.mark.parametrize(
@@ -294,9 +322,7 @@ def test_no_connection(capsys: pytest.CaptureFixture[str], via: str, code: Exit,
         (["http://a.example/", "-H", "X: " + "x" * 66_000], "makes no uwsgi packet: too large"),
     ],
 )
-def test_wrong_usage(
-    servers: Servers, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_wrong_usage(servers: Servers, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     # The node accepts and sees the connection go: some faults are found once it is open.
     node = servers.node(lambda connection: None)
     assert run(["request", *arguments, "--via", node.address]) is Exit.USAGE
@@ -321,6 +347,40 @@ def test_a_host_name_is_resolved(servers: Servers, capsysbinary: pytest.CaptureF
     port = node.address.rpartition(":")[2]
     assert run(["request", "http://a.example/", "--via", f"localhost:{port}"]) is Exit.OK
     assert capsysbinary.readouterr().out == b"named"
+
+
+def test_every_address_of_a_host_name_is_tried(
+    servers: Servers, capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = servers.node(answer(b"second"))
+    port = int(node.address.rpartition(":")[2])
+    found = [(socket.AF_INET, 0, 0, "", ("127.0.0.1", free_port())), (socket.AF_INET, 0, 0, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    assert run(["request", "http://a.example/", "--via", "two.example:1"]) is Exit.OK
+    assert capsysbinary.readouterr().out == b"second"
+
+
+def test_a_connection_that_is_not_taken_is_a_timeout(capsys: pytest.CaptureFixture[str]) -> None:
+    """A full queue of connections: the kernel does not answer."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        code = run(["request", "http://a.example/", "--via", f"127.0.0.1:{port}", "--timeout", "0.3"])
+    assert code is Exit.TIMEOUT
+    assert f"127.0.0.1:{port}: no connection within 0.3 s" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_it_quietly(servers: Servers) -> None:
+    node = servers.node(hang)
+    argv = [*CONTROL, "request", "http://a.example/", "--via", node.address]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        node.wait_for(1)
+        wait_until(lambda: node.connections[0].packet, what="the packet arrives")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=10) == (b"", b"")
+    assert process.returncode == Exit.INTERRUPTED
 
 
 def test_output_comes_as_the_node_sends_it(servers: Servers) -> None:
@@ -372,10 +432,11 @@ def test_help_of_every_command(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_wrong_options_name_what_is_allowed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        run(["request", "http://a.example/", "--via", "127.0.0.1:1", "--timeout", "-3"])
-    assert ended.value.code == Exit.USAGE
-    assert "expected seconds, over 0" in capsys.readouterr().err
+    for wrong in ("-3", "soon", "inf", "nan"):
+        with pytest.raises(SystemExit) as ended:
+            run(["request", "http://a.example/", "--via", "127.0.0.1:1", f"--timeout={wrong}"])
+        assert ended.value.code == Exit.USAGE
+        assert f"{wrong!r}: expected seconds, over 0" in capsys.readouterr().err
 
 
 def test_standard_output_is_flushed_before_the_body(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:

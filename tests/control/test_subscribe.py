@@ -51,9 +51,7 @@ def listener() -> Iterator[Listener]:
 
 
 def test_once_on_every_kind_of_address(anywhere: Listener) -> None:
-    code = run(
-        ["subscribe", "--server", anywhere.address, "--key", "a", "--address", "127.0.0.1:1", "--once"]
-    )
+    code = run(["subscribe", "--server", anywhere.address, "--key", "a", "--address", "127.0.0.1:1", "--once"])
     assert code is Exit.OK
     assert anywhere.receive()[:2] == (224, 0)
 
@@ -93,9 +91,7 @@ def test_several_keys_and_servers(listener: Listener) -> None:
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_it_announces_until_stopped_and_then_takes_leave(
-    servers: Servers, listener: Listener, stop: int
-) -> None:
+def test_it_announces_until_stopped_and_then_takes_leave(servers: Servers, listener: Listener, stop: int) -> None:
     announcer = servers.announcer(listener.address, "a.example", "127.0.0.1:1", "--every", "0.3")
     moments = []
     for _ in range(3):
@@ -169,9 +165,7 @@ def test_what_a_router_would_refuse_is_not_sent(
         listener.receive()
 
 
-@pytest.mark.parametrize(
-    "option", [["--weight", "0"], ["--modifier1", "256"], ["--every", "0"], ["--cores", "x"]]
-)
+@pytest.mark.parametrize("option", [["--weight", "0"], ["--modifier1", "256"], ["--every", "0"], ["--cores", "x"]])
 def test_numbers_out_of_range(capsys: pytest.CaptureFixture[str], option: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(["subscribe", "--server", "127.0.0.1:1", "--key", "a", "--address", "127.0.0.1:1", *option])
@@ -191,8 +185,5 @@ def test_a_server_that_does_not_read_cannot_hold_the_announcer(servers: Servers)
 
 def test_longest_key_and_many_keys_fit(listener: Listener) -> None:
     keys = [part for number in range(20) for part in ("--key", f"{number:0255d}")]
-    assert (
-        run(["subscribe", "--server", listener.address, *keys, "--address", "127.0.0.1:1", "--once"])
-        is Exit.OK
-    )
+    assert run(["subscribe", "--server", listener.address, *keys, "--address", "127.0.0.1:1", "--once"]) is Exit.OK
     assert [int(listener.receive()[2][b"key"]) for _ in range(20)] == list(range(20))

@@ -150,7 +150,7 @@ def scenario(article: Article, start: Callable[[], Worker]) -> None:
 
 def expired(router: Router, worker: Worker) -> bool:
     """The router's log says that the node is gone for good."""
-    return any("removing" in line and worker.address in line for line in router.log().splitlines())
+    return any("no announce received in 17" in line and worker.address in line for line in router.log().splitlines())
 
 
 def test_uwsgi_workers_come_and_go(article: Article) -> None:

@@ -27,9 +27,7 @@ class Quickstart:
         text = (project / "conf" / "quickstart.conf").read_text()
         assert text.count("127.0.0.1:3017") == text.count("127.0.0.1:2626") == 1
         self.config = servers.directory / "quickstart.conf"
-        self.config.write_text(
-            text.replace("127.0.0.1:3017", self.router).replace("127.0.0.1:2626", self.server)
-        )
+        self.config.write_text(text.replace("127.0.0.1:3017", self.router).replace("127.0.0.1:2626", self.server))
 
     def start(self) -> Process:
         """The script, as make starts it."""
@@ -63,7 +61,7 @@ def test_it_runs_and_leaves_nothing(quickstart: Quickstart, stop: int) -> None:
     assert len(parts) >= 8, "router and worker, two gunicorns with a worker each, two announcers"
     assert script.stop(stop, 20) == 0
     wait_until(lambda: gone(parts), 2.0, "nothing is left")
-    assert script.log().count("unsubscribed") == 2
+    assert script.log().count(".sock, unsubscribed") == 2
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])

@@ -37,7 +37,11 @@ class Client:
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(patience)
-        self.socket.connect(sockaddr)
+        try:
+            self.socket.connect(sockaddr)
+        except OSError:
+            self.socket.close()
+            raise
         if family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -57,9 +61,7 @@ class Client:
         if position < len(data):
             self.send(data[position:])
 
-    def send_packet(
-        self, variables: Variables, body: bytes = b"", modifier1: int = 0, modifier2: int = 0
-    ) -> None:
+    def send_packet(self, variables: Variables, body: bytes = b"", modifier1: int = 0, modifier2: int = 0) -> None:
         """A uwsgi packet with its body, in one write."""
         self.send(packet(variables, modifier1, modifier2) + body)
 

@@ -166,9 +166,7 @@ class Node:
         self._start(self._acceptors, self._accept, listener)
         return listener
 
-    def _start(
-        self, group: list[threading.Thread], function: Callable[..., None], *arguments: object
-    ) -> None:
+    def _start(self, group: list[threading.Thread], function: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=function, args=arguments, name=f"node {self.address}", daemon=True)
         group.append(thread)
         thread.start()

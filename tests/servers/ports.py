@@ -6,9 +6,13 @@ The kernel's tables are read, so that a test's own probe is never a session of t
 from __future__ import annotations
 
 import socket
+import struct
 from pathlib import Path
 
-_TCP_LISTEN = "0A"
+_TCP_LISTEN = 10
+_SOCK_DIAG_BY_FAMILY = 20
+_NETLINK_SOCK_DIAG = 4
+_REQUEST_DUMP = 0x301
 _UNIX_ACCEPTING = 0x10000
 _given: set[int] = set()
 
@@ -40,39 +44,53 @@ def local(port: int | None = None) -> str:
 
 def is_listening(address: str) -> bool:
     """Somebody listens on the TCP port or unix socket."""
-    if ":" not in address or address.startswith(("/", "@")):
-        return _unix_flags(address) & _UNIX_ACCEPTING != 0
+    if _is_unix(address):
+        return any(flags & _UNIX_ACCEPTING for flags in _unix_flags(address))
     port = _port(address)
-    return any(fields[3] == _TCP_LISTEN for fields in _rows("tcp", port))
+    return any(port in _listening(family) for family in (socket.AF_INET, socket.AF_INET6))
 
 
 def is_bound_udp(address: str) -> bool:
     """Somebody has bound the UDP port or unix datagram socket."""
-    if ":" not in address or address.startswith(("/", "@")):
-        return _unix_flags(address) >= 0
-    return bool(_rows("udp", _port(address)))
+    if _is_unix(address):
+        return bool(_unix_flags(address))
+    port = f":{_port(address):04X}"
+    lines = Path("/proc/net/udp").read_text() + Path("/proc/net/udp6").read_text()
+    return any(line.split()[1].endswith(port) for line in lines.splitlines() if "local" not in line)
+
+
+def _is_unix(address: str) -> bool:
+    return ":" not in address or address.startswith(("/", "@"))
 
 
 def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _rows(protocol: str, port: int) -> list[list[str]]:
-    found = []
-    for table in (protocol, protocol + "6"):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if int(fields[1].rpartition(":")[2], 16) == port:
-                found.append(fields)
-    return found
+def _listening(family: socket.AddressFamily) -> set[int]:
+    """The TCP ports that are listened on, by sock_diag(7).
+
+    /proc/net/tcp is slow to read after a load test, when tens of thousands of connections are in TIME_WAIT.
+    """
+    asked = struct.pack("=BBBBI48x", family, socket.IPPROTO_TCP, 0, 0, 1 << _TCP_LISTEN)
+    message = struct.pack("=IHHII", 16 + len(asked), _SOCK_DIAG_BY_FAMILY, _REQUEST_DUMP, 1, 0) + asked
+    ports = set()
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as netlink:
+        netlink.settimeout(5)
+        netlink.send(message)
+        while True:
+            answer = netlink.recv(1 << 20)
+            while answer:
+                size, kind = struct.unpack_from("=IH", answer)
+                if kind != _SOCK_DIAG_BY_FAMILY:
+                    return ports  # the end of the list
+                ports.add(int(struct.unpack_from(">H", answer, 16 + 4)[0]))
+                answer = answer[(size + 3) & ~3 :]
 
 
-def _unix_flags(address: str) -> int:
-    """The socket's flags, -1 when there is no such socket."""
-    flags = -1
-    for line in Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]:
-        fields = line.split(maxsplit=7)
-        # An abstract name's trailing NUL is shown as @.
-        if len(fields) == 8 and fields[7] in (address, address + "@"):
-            flags = max(flags, int(fields[3], 16))
-    return flags
+def _unix_flags(address: str) -> list[int]:
+    """The flags of every unix socket bound to the address."""
+    # An abstract name's trailing NUL is shown as @.
+    lines = Path("/proc/net/unix").read_text(errors="replace").splitlines()[1:]
+    rows = (line.split(maxsplit=7) for line in lines)
+    return [int(fields[3], 16) for fields in rows if fields[7:] in ([address], [address + "@"])]

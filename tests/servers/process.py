@@ -29,9 +29,7 @@ def wait_until(predicate: Callable[[], T], deadline: float = 5.0, what: str = ""
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(
-                f"not within {deadline:g} s: {what or predicate.__name__} (last seen: {value!r})"
-            )
+            raise AssertionError(f"not within {deadline:g} s: {what or predicate.__name__} (last seen: {value!r})")
         time.sleep(0.01)
 
 
@@ -93,9 +91,7 @@ class Process:
 
     def wait_for_log(self, text: str, deadline: float = 5.0, count: int = 1) -> str:
         """Wait until ``text`` stands ``count`` times in the log; the log."""
-        wait_until(
-            lambda: self.log().count(text) >= count, deadline, f"{text!r} x{count} in {self.name}'s log"
-        )
+        wait_until(lambda: self.log().count(text) >= count, deadline, f"{text!r} x{count} in {self.name}'s log")
         return self.log()
 
     def wait_ready(self, predicate: Callable[[], object], deadline: float = 15.0) -> None:
@@ -103,11 +99,7 @@ class Process:
         end = time.monotonic() + deadline
         while not predicate():
             if not self.running or time.monotonic() > end:
-                what = (
-                    f"ended with {self.returncode}"
-                    if not self.running
-                    else f"was not ready within {deadline:g} s"
-                )
+                what = f"ended with {self.returncode}" if not self.running else f"was not ready within {deadline:g} s"
                 self.kill()
                 raise AssertionError(f"{self.name} {what}: {self.argv}\n{self.log()}")
             time.sleep(0.01)

@@ -24,9 +24,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 def program(name: str) -> str:
     """The path of a program: beside this Python, else on PATH, else in the places of system programs."""
     beside = Path(sys.executable).parent / name
-    found = (
-        str(beside) if beside.exists() else shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
-    )
+    found = str(beside) if beside.exists() else shutil.which(name, path=os.environ["PATH"] + ":/usr/sbin:/sbin")
     assert found, f"{name} is not installed: run `make test`, which installs it"
     return found
 
@@ -106,16 +104,12 @@ class Router(Process):
 
     def workers(self) -> list[int]:
         """The pids of its workers, lowest first."""
-        titled = [
-            child for child in self.children() if " ".join(child.cmdline()).startswith(self.worker_title)
-        ]
+        titled = [child for child in self.children() if " ".join(child.cmdline()).startswith(self.worker_title)]
         return sorted(child.pid for child in titled)
 
     def wait_for_workers(self, count: int, deadline: float = 5.0) -> list[int]:
         """Wait until there are exactly so many workers; their pids."""
-        return wait_until(
-            lambda: self.workers() if len(self.workers()) == count else [], deadline, f"{count} workers"
-        )
+        return wait_until(lambda: self.workers() if len(self.workers()) == count else [], deadline, f"{count} workers")
 
     def hup(self) -> None:
         """Ask for a reload."""
@@ -148,9 +142,7 @@ def _addresses(config: str, args: tuple[str, ...]) -> tuple[list[str], list[str]
     spread = [part for argument in args for part in argument.split("=", 1)]
     pairs += list(pairwise(spread))
     plain = [
-        (name, value)
-        for name, value in pairs
-        if value and not value.startswith(("=", "fd:")) and "%" not in value
+        (name, value) for name, value in pairs if value and not value.startswith(("=", "fd:")) and "%" not in value
     ]
     listening = [value for name, value in plain if _LISTEN.match(name)]
     servers = [value for name, value in plain if _SERVER.match(name)]

@@ -28,9 +28,7 @@ class Servers:
         self.directory.chmod(0o755)  # nginx's workers are another user
         self._cleanups: list[Callable[[], object]] = []
 
-    def router(
-        self, *args: str, config: str = "", env: Mapping[str, str] | None = None, ready: bool = True
-    ) -> Router:
+    def router(self, *args: str, config: str = "", env: Mapping[str, str] | None = None, ready: bool = True) -> Router:
         """The router under test (ROUTER_UNDER_TEST=fastrouter in the environment: the C FastRouter in its
         place).
         """

@@ -17,8 +17,7 @@ UNSUBSCRIBE = 1
 def packet(variables: Variables, modifier1: int = 0, modifier2: int = 0, size: int | None = None) -> bytes:
     """A uwsgi packet; ``size`` lies about the block's length."""
     block = b"".join(
-        struct.pack("<H", len(name)) + name + struct.pack("<H", len(value)) + value
-        for name, value in variables
+        struct.pack("<H", len(name)) + name + struct.pack("<H", len(value)) + value for name, value in variables
     )
     return struct.pack("<BHB", modifier1, len(block) if size is None else size, modifier2) + block
 
@@ -131,9 +130,7 @@ class Reply(NamedTuple):
         assert end, f"no whole response head: {raw[:300]!r}"
         first, *lines = head.decode("latin-1").split("\r\n")
         assert first.startswith("HTTP/1."), first
-        headers = [
-            (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
-        ]
+        headers = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
         reply = cls(int(first.split()[1]), headers, body)
         length = reply.header("content-length")
         assert length is None or int(length) == len(body), f"{len(body)} of {length} bytes of body"

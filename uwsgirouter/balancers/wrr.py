@@ -2,7 +2,8 @@
 
 Equal weights (the usual case) are a rotation, O(1). Otherwise each turn gives every node its weight in credit and takes
 the whole sum from the richest, so that a node's turns are spread over the round; credits live in the nodes and survive
-a rebuild, so that frequent changes in a slot do not favour its first node. Pure; never yields.
+a rebuild, so that frequent changes in a slot do not favour its first node. A rebuild bounds them by the new sum, so that
+what a node owes from days of greater weights does not keep it waiting. Pure; never yields.
 (The C FastRouter gives weight / smallest weight in whole numbers, in bursts: 3 and 2 become 1 and 1 there.)
 """
 
@@ -21,6 +22,9 @@ class WeightedRoundRobin:
         self._index = turn % len(nodes)
         first = nodes[0].weight
         self._total = 0 if all(node.weight == first for node in nodes) else sum(node.weight for node in nodes)
+        if self._total:
+            for node in nodes:
+                node.credit = max(-self._total, min(self._total, node.credit))
 
     def next(self) -> Node:
         """The node whose turn it is."""

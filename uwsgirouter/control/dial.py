@@ -49,9 +49,7 @@ def _first(address: Address, kind: socket.SocketKind, timeout: float) -> socket.
     except TimeoutError:
         raise Failure(Exit.TIMEOUT, f"{address.text}: no connection within {timeout:g} s") from None
     except OSError as error:
-        raise Failure(
-            Exit.NO_CONNECTION, f"cannot connect to {address.text}: {error.strerror or error}"
-        ) from None
+        raise Failure(Exit.NO_CONNECTION, f"cannot connect to {address.text}: {error.strerror or error}") from None
 
 
 def _connect(

@@ -36,9 +36,7 @@ exit codes (curl's where it has one): 0 a complete response came, 2 wrong usage,
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "url", metavar="URL", help="what a browser would ask for; its host becomes HTTP_HOST, the routing key"
-    )
+    add("url", metavar="URL", help="what a browser would ask for; its host becomes HTTP_HOST, the routing key")
     add("--via", metavar="ADDR", required=True, help="host:port, [v6]:port, /path or @abstract of the router")
     add("-X", "--request", dest="method", metavar="METHOD", help="default GET, POST with -d")
     add(
@@ -94,9 +92,7 @@ def _run(options: argparse.Namespace) -> Exit:
 class Printer:
     """Writes a response as curl does: the body, before it the heads if they are wanted."""
 
-    def __init__(
-        self, response: Response, output: Callable[[bytes], None], include: bool, fail: bool
-    ) -> None:
+    def __init__(self, response: Response, output: Callable[[bytes], None], include: bool, fail: bool) -> None:
         self._response = response
         self._output = output
         self._include = include

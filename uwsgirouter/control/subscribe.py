@@ -69,16 +69,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     add("--load", metavar="N", type=number(0, 1_000_000), default=0, help="the node's load (default 0)")
     add("--every", metavar="S", type=seconds, default=10.0, help="seconds between announcements (default 10)")
     once = parser.add_mutually_exclusive_group()
-    once.add_argument(
-        "--once", action="store_true", help="announce once and leave; the router forgets it later"
-    )
+    once.add_argument("--once", action="store_true", help="announce once and leave; the router forgets it later")
     once.add_argument("--unsubscribe", action="store_true", help="only take the node out")
 
 
 def _run(options: argparse.Namespace) -> Exit:
-    here, leaving = (
-        [announcement(options, key, leaving) for key in options.key] for leaving in (False, True)
-    )
+    here, leaving = ([announcement(options, key, leaving) for key in options.key] for leaving in (False, True))
     servers = [Server(text) for text in options.server]
     if options.once or options.unsubscribe:
         for server in servers:
@@ -166,7 +162,8 @@ class Server:
 
 def tell(message: str) -> None:
     """A line for people, at once: it is read in logs while the command runs."""
-    print(f"uwsgirouterctl subscribe: {message}", file=sys.stderr, flush=True)
+    # In one write, end of line included: several announcers may share a log.
+    sys.stderr.write(f"uwsgirouterctl subscribe: {message}\n")
 
 
 COMMAND = Command("subscribe", "announce a node to a subscription server", _DESCRIPTION, _arguments, _run)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from itertools import islice
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.model.events import Put
@@ -89,8 +90,9 @@ class Downlink:
     def _compose_nodes(self) -> bytes:
         rows: list[object] = []
         gone: list[int] = []
-        while self._changed and len(rows) < ROWS_PER_MESSAGE:
-            id, _ = self._changed.popitem()
+        # The oldest change first: the slots of the worker get their nodes in the master's order.
+        for id in list(islice(self._changed, ROWS_PER_MESSAGE)):
+            del self._changed[id]
             node = self._table.nodes.get(id)
             if node is None:
                 gone.append(id)

@@ -56,7 +56,7 @@ def become_worker(
 
 def _let_go(master: Supervisor, generation: Generation) -> None:
     master.selector.close()
-    master.close_wakers()
+    master.signals.close()
     for member in master.fleet.members.values():
         member.downlink.close()
     own = {id(bound) for bound in generation.endpoints.listeners}

@@ -15,25 +15,26 @@ import selectors
 import signal
 import socket
 import time
-from collections import deque
+from collections.abc import Callable
 from enum import Enum
-from types import FrameType
 
 from setproctitle import setproctitle
 
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
-from uwsgirouter.errors import BootError, ConfigError
+from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
+from uwsgirouter.master.downlink import Downlink
 from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns
-from uwsgirouter.master.generation import Generation, static_nodes
+from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.offspring import become_worker
 from uwsgirouter.master.registrar import Registrar
-from uwsgirouter.master.downlink import Downlink
+from uwsgirouter.master.reload import Reload
+from uwsgirouter.master.report import describe
+from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Sockets
 from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counter, Counters
 from uwsgirouter.model.table import RouteTable
-from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.main import CANNOT_BOOT
@@ -58,47 +59,45 @@ class Supervisor:
     """The master. :meth:`boot` prepares everything that can fail, :meth:`run` returns the exit status."""
 
     def __init__(self, source: Source, settings: Settings, log: Log) -> None:
-        self.source = source
         self.log = log
         self.stage = Stage.RUNNING
         self.status = 0
-        self.memory = memoryview(
-            mmap.mmap(-1, MEMORY_BYTES, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE)
-        )
-        self.counters = Counters(self.memory)
+        flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        self.counters = Counters(memoryview(mmap.mmap(-1, MEMORY_BYTES, flags=flags)))
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
         self.registrar = Registrar(self.table, self._inflight, log, self._node_changed)
         self.sockets = Sockets(log)
         self.selector = selectors.DefaultSelector()
+        self.signals = Signals(self._orders())
         self.respawns = Respawns()
-        self.incoming: Generation | None = None
-        self.current = Generation(1, settings, self.sockets.bind(settings), static_nodes(settings), 0)
-        self.current.target = settings.number("fastrouter-processes")
-        self._signals: deque[int] = deque()
-        self._wake, self._waker = socket.socketpair()
-        self._reload_again = False
-        self._reload_started = 0.0
+        self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, log)
         self._next_tick = 0.0
         self._touched = _mtimes(settings)
+
+    @property
+    def settings(self) -> Settings:
+        """Those in force."""
+        return self.reload.current.settings
 
     # -- life -------------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """Signals, nodes and subscription servers; then the first workers."""
-        now = time.monotonic()
-        settings = self.current.settings
-        setproctitle(f"uwsgirouter: master [{settings.source or 'command line'}]")
-        self._listen_to_signals()
-        self.registrar.adopt(self.current, now)
-        self._watch_servers()
-        for notice in settings.notices:
+        """Signals, nodes and subscription servers; the first pass of :meth:`run` starts the workers."""
+        self._show()
+        self.signals.listen(self.selector)
+        self.reload.boot(time.monotonic())
+        for notice in self.settings.notices:
             self.log.say(notice)
         self.log.line(f"spawned uwsgirouter master process (pid: {os.getpid()})")
-        for bound in self.current.endpoints.listeners:
+        for bound in self.reload.current.endpoints.listeners:
             self.log.line(f"uwsgirouter bound to {bound.name} fd {bound.sock.fileno()}")
+        # What exists now lives on in every worker: a collection there would copy its pages for nothing.
         gc.collect()
         gc.freeze()
+
+    def _show(self) -> None:
+        setproctitle(f"uwsgirouter: master [{self.settings.source or 'command line'}]")
 
     def run(self) -> int:
         """The loop."""
@@ -109,7 +108,7 @@ class Supervisor:
                 return self._leave()
             for key, _ in self.selector.select(self._patience(now)):
                 key.data()
-            self._obey_signals()
+            self.signals.obey()
             self._reap()
             now = time.monotonic()
             if now >= self._next_tick:
@@ -129,7 +128,7 @@ class Supervisor:
         beats = {
             member.pid: self.counters.read(member.row, Counter.BEAT) / 1000 for member in self.fleet.members.values()
         }
-        harakiri = self.current.settings.seconds("fastrouter-harakiri")
+        harakiri = self.settings.seconds("fastrouter-harakiri")
         for member, reason in self.fleet.overdue(now, harakiri, beats):
             sessions = self.counters.read(member.row, Counter.SESSIONS)
             self.log.line(
@@ -138,7 +137,7 @@ class Supervisor:
             )
             member.deadline = now + 5.0
             _kill(member.pid, signal.SIGKILL)
-        touched = _mtimes(self.current.settings)
+        touched = _mtimes(self.settings)
         if touched != self._touched:
             self._touched = touched
             self.log.say("a touch-reload file changed: reloading")
@@ -146,39 +145,15 @@ class Supervisor:
 
     def _leave(self) -> int:
         self.sockets.close_all()
-        if self.current.settings.flag("vacuum"):
+        if self.settings.flag("vacuum"):
             self.sockets.unlink()
-            process.remove_pid_file(self.current.settings.text("pidfile"))
+            process.remove_pid_file(self.settings.text("pidfile"))
         self.log.line("goodbye to uwsgirouter.")
         return self.status
 
     # -- signals ----------------------------------------------------------------------------------------------------
 
-    def _listen_to_signals(self) -> None:
-        self._wake.setblocking(False)
-        self._waker.setblocking(False)
-        self.selector.register(self._wake, selectors.EVENT_READ, self._drain_wake)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in self._orders():
-            signal.signal(number, self._note)
-        signal.signal(signal.SIGCHLD, self._note)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-
-    def close_wakers(self) -> None:
-        """For a child: the master's signals are not its own."""
-        self._wake.close()
-        self._waker.close()
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self._signals.append(number)
-
-    def _drain_wake(self) -> None:
-        try:
-            self._wake.recv(4096)
-        except BlockingIOError:
-            pass
-
-    def _orders(self) -> dict[int, object]:
+    def _orders(self) -> dict[int, Callable[[], None]]:
         return {
             signal.SIGHUP: self._on_reload,
             signal.SIGTERM: self._on_graceful_stop,
@@ -191,19 +166,12 @@ class Supervisor:
             signal.SIGWINCH: self._on_rest,
         }
 
-    def _obey_signals(self) -> None:
-        orders = self._orders()
-        while self._signals:
-            order = orders.get(self._signals.popleft())
-            if callable(order):
-                order()
-
     def _on_reload(self) -> None:
         self.log.say("SIGHUP: reloading")
         self._begin_reload(time.monotonic())
 
     def _on_graceful_stop(self) -> None:
-        mercy = self.current.settings.seconds("reload-mercy")
+        mercy = self.settings.seconds("reload-mercy")
         if self.stage is not Stage.STOPPING:
             self.log.say(f"stopping: sessions have {mercy:g} seconds to finish")
             self._stop(mercy, "drain", True)
@@ -215,15 +183,14 @@ class Supervisor:
     def _stop(self, seconds: float, *order: object) -> None:
         deadline = time.monotonic() + seconds
         self.stage = Stage.STOPPING
-        self.incoming = None
-        self._reload_again = False
+        self.reload.cancel()
         for member in self.fleet.members.values():
             member.downlink.order(*order)
             member.life = Life.DRAINING
             member.deadline = min(deadline, member.deadline or deadline)
 
     def _on_reopen(self) -> None:
-        path = process.log_path(self.current.settings)
+        path = process.log_path(self.settings)
         if path:
             try:
                 process.redirect_log(process.open_log(path))
@@ -233,26 +200,9 @@ class Supervisor:
                 for member in self.fleet.members.values():
                     member.downlink.order("log", descriptor=2)
                 self.log.say("SIGUSR1: log reopened")
-        self._log_stats()
-
-    def _log_stats(self) -> None:
-        rows = range(ROWS)
-        causes = " ".join(
-            f"{cause.value.word}={total}"
-            for index, cause in enumerate(Cause)
-            if (total := self.counters.total(Counter.FAILURES + index, rows))
-        )
         self.log.say(
-            f"stats: {len(self.table.nodes)} nodes, {len(self.table.slots)} pools, "
-            f"{self._sessions()} sessions, {self.counters.total(Counter.REQUESTS, rows)} requests, "
-            f"{self.counters.total(Counter.ANSWERED, rows)} answered, "
-            f"{self.counters.total(Counter.RETRIES, rows)} retries, "
-            f"{self.counters.total(Counter.NODE_FAILURES, rows)} failed connects; failures: {causes or 'none'}; "
-            f"bad datagrams: {self.registrar.describe_rejects() or 'none'}; log lines dropped: {self.log.dropped}"
+            describe(self.counters, self.table, self._rows(), self.registrar.describe_rejects(), self.log.dropped)
         )
-
-    def _sessions(self) -> int:
-        return sum(self.counters.read(member.row, Counter.SESSIONS) for member in self.fleet.members.values())
 
     def _on_upgrade(self) -> None:
         self.log.say("SIGUSR2: replacing the running code is not available in this version; SIGHUP reloads")
@@ -261,7 +211,7 @@ class Supervisor:
         """WINCH: all workers drain and leave, the sockets stay; HUP or TTIN brings workers back."""
         if self.stage is Stage.RUNNING:
             self.stage = Stage.RESTING
-            self.incoming = None
+            self.reload.cancel()
             self.log.say("SIGWINCH: draining all workers; connections wait until SIGHUP")
             for member in list(self.fleet.members.values()):
                 self._drain(member)
@@ -270,8 +220,9 @@ class Supervisor:
         if self.stage is Stage.STOPPING:
             return
         self.stage = Stage.RUNNING
-        self.current.target = min(WORKERS_MOST, max(1, self.current.target + step))
-        self.log.say(f"{self.current.target} workers wanted")
+        current = self.reload.current
+        current.target = min(WORKERS_MOST, max(1, current.target + step))
+        self.log.say(f"{current.target} workers wanted")
 
     # -- workers ----------------------------------------------------------------------------------------------------
 
@@ -279,9 +230,7 @@ class Supervisor:
         """Bring the fleet to its target."""
         if self.stage is not Stage.RUNNING or now < self.respawns.not_before:
             return
-        for generation in (self.current, self.incoming):
-            if generation is None:
-                continue
+        for generation in self.reload.generations:
             for number in self.fleet.missing(generation.index, generation.target):
                 self._spawn(number, generation, now)
             for member in self.fleet.surplus(generation.index, generation.target):
@@ -320,10 +269,10 @@ class Supervisor:
             self.registrar.node_failed(message[1], str(message[2])[:100], time.monotonic())
         elif what == "ready" and member.life is Life.STARTING:
             member.life = Life.SERVING
-            self._check_reload(time.monotonic())
+            self._complete_reload(time.monotonic())
         elif what == "draining" and member.life is not Life.DRAINING:
             member.life = Life.DRAINING
-            member.deadline = time.monotonic() + self.current.settings.seconds("reload-mercy")
+            member.deadline = time.monotonic() + self.settings.seconds("reload-mercy")
 
     def _node_changed(self, id: int) -> None:
         for member in self.fleet.members.values():
@@ -353,7 +302,7 @@ class Supervisor:
     def _drain(self, member: Member) -> None:
         if member.life is not Life.DRAINING:
             member.life = Life.DRAINING
-            member.deadline = time.monotonic() + self.current.settings.seconds("reload-mercy")
+            member.deadline = time.monotonic() + self.settings.seconds("reload-mercy")
             member.downlink.order("drain", False)
 
     def _reap(self) -> None:
@@ -380,9 +329,10 @@ class Supervisor:
         if expected:
             return
         now = time.monotonic()
-        if self.incoming is not None and member.generation == self.incoming.index:
-            self._abort_reload(f"worker {member.number} {how} before it was ready")
-        elif code == CANNOT_BOOT and member.life is Life.STARTING and self.current.index == 1:
+        incoming = self.reload.incoming
+        if incoming is not None and member.generation == incoming.index:
+            self._abort_reload(incoming, f"worker {member.number} {how} before it was ready")
+        elif code == CANNOT_BOOT and member.life is Life.STARTING and self.reload.current.index == 1:
             self.log.say("the workers cannot start: giving up")
             self.status = 1
             self._stop(FAST_STOP, "stop")
@@ -402,76 +352,31 @@ class Supervisor:
     # -- reload -----------------------------------------------------------------------------------------------------
 
     def _begin_reload(self, now: float) -> None:
-        """Read, check and bind the new configuration, and start its workers; they take over when all are ready."""
-        if self.stage is Stage.STOPPING:
-            return
-        if self.incoming is not None:
-            self._reload_again = True
-            return
-        try:
-            settings = self.source.load()
-            endpoints = self.sockets.bind(settings)
-        except (ConfigError, BootError) as error:
-            self._keep_old(str(error))
-            return
-        try:
-            static = static_nodes(settings)
-        except BootError as error:
-            self.sockets.release(self.current.endpoints)
-            self._keep_old(str(error))
-            return
-        for name in self.current.settings.differences(settings):
-            self.log.say(f"{name} changed: that needs a restart, the old value stays")
-        for notice in settings.notices:
-            self.log.say(notice)
-        self.stage = Stage.RUNNING
-        self._reload_started = now
-        self.incoming = Generation(
-            self.current.index + 1, settings, endpoints, static, settings.number("fastrouter-processes")
-        )
-        self.registrar.adopt(self.incoming, now)
-        self._watch_servers()
+        if self.stage is not Stage.STOPPING and self.reload.begin(now):
+            self.stage = Stage.RUNNING
 
-    def _keep_old(self, reason: str) -> None:
-        for line in reason.splitlines():
-            self.log.say(f"reload failed: {line}")
-        self.log.say("reload failed: the old configuration stays in use")
-
-    def _check_reload(self, now: float) -> None:
-        incoming = self.incoming
-        if incoming is None or not self.fleet.ready(incoming.index, incoming.target):
+    def _complete_reload(self, now: float) -> None:
+        old = self.reload.complete(self.fleet, now)
+        if old is None:
             return
-        old = self.fleet.of(self.current.index)
-        self.current, self.incoming = incoming, None
-        self._touched = _mtimes(incoming.settings)
+        self._touched = _mtimes(self.settings)
+        self._show()
         for member in old:
             self._drain(member)
-        self.sockets.release(incoming.endpoints)
-        setproctitle(f"uwsgirouter: master [{incoming.settings.source or 'command line'}]")
-        self.log.say(f"reloaded in {now - self._reload_started:.2f} seconds; {len(old)} old workers drain")
-        if self._reload_again:
-            self._reload_again = False
+        if self.reload.wanted_again():
             self._begin_reload(now)
 
-    def _abort_reload(self, reason: str) -> None:
-        incoming = self.incoming
-        assert incoming is not None
-        self.incoming = None
-        self._reload_again = False
-        for member in self.fleet.of(incoming.index):
+    def _abort_reload(self, generation: Generation, reason: str) -> None:
+        for member in self.fleet.of(generation.index):
             member.life = Life.DRAINING
             _kill(member.pid, signal.SIGKILL)
-        self.registrar.adopt(self.current, time.monotonic())
-        self._watch_servers()
-        self.sockets.release(self.current.endpoints)
-        self._keep_old(reason)
-
-    def _watch_servers(self) -> None:
-        """Have the loop read the subscription servers of every generation that has some."""
-        self.registrar.watch(self.selector)
+        self.reload.abort(reason)
 
     def _inflight(self, node: int) -> int:
-        return self.counters.inflight(node, [member.row for member in self.fleet.members.values()])
+        return self.counters.inflight(node, self._rows())
+
+    def _rows(self) -> list[int]:
+        return [member.row for member in self.fleet.members.values()]
 
 
 def _mtimes(settings: Settings) -> tuple[float, ...]:

@@ -53,7 +53,7 @@ class MessageReader:
 def _decode(text: bytes) -> Message:
     try:
         message = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the latter: thousands of brackets
         raise ProtocolError("not JSON", str(error)) from None
     if not isinstance(message, list) or not message:
         raise ProtocolError("not a message", repr(text[:40]))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from struct import Struct
-from typing import NamedTuple
 
 from uwsgirouter.errors import ProtocolError
 
@@ -30,15 +29,16 @@ _U16 = Struct("<H")
 _HEADER = Struct("<BHB")
 
 
-class Scan(NamedTuple):
-    """What routing needs of a packet."""
-
-    key: bytes
-    """UWSGI_FASTROUTER_KEY, else HTTP_HOST, else SERVER_NAME; empty when the packet names none."""
-    length: int
-    """Bytes of body that the client announces; :data:`LENGTH_UNKNOWN` when it does not say."""
-    upgrade: bool
-    """The client asks for another protocol: it may speak at any time."""
+_HOST, _SERVER, _KEY, _LENGTH, _UPGRADE, _EMPTY = (object() for _ in range(6))
+_WANTED = {
+    b"\x09\0HTTP_HOST": _HOST,
+    b"\x0b\0SERVER_NAME": _SERVER,
+    b"\x14\0UWSGI_FASTROUTER_KEY": _KEY,
+    b"\x0e\0CONTENT_LENGTH": _LENGTH,
+    b"\x0c\0HTTP_UPGRADE": _UPGRADE,
+    b"\0\0": _EMPTY,
+}
+"""The names that :func:`scan` looks for, with their sizes in front as they stand in the block."""
 
 
 def encode_packet(variables: Iterable[tuple[bytes, bytes]], modifier1: int = 0, modifier2: int = 0) -> bytes:
@@ -93,10 +93,14 @@ def _string(data: bytes, position: int, end: int) -> tuple[bytes, int]:
     return data[start:stop], stop
 
 
-def scan(data: bytes, end: int) -> Scan:
-    """Walk the block of the packet ``data[:end]`` (header included; body bytes may follow it).
+def scan(data: bytes, end: int) -> tuple[bytes, int, bool]:
+    """What routing needs of the packet ``data[:end]`` (header included; body bytes may follow it).
 
-    This runs once per request, so it reads only the variables whose name's length is interesting.
+    The key: UWSGI_FASTROUTER_KEY, else HTTP_HOST, else SERVER_NAME, empty when the packet names none. The bytes of
+    body that the client announces, :data:`LENGTH_UNKNOWN` when it does not say. Whether it asks for another
+    protocol (then it may speak at any time).
+
+    This runs once per request: one look-up for each variable, values are cut out only of those that matter.
     Precedence and repetition are the FastRouter's: the last HTTP_HOST, the last UWSGI_FASTROUTER_KEY and the first
     SERVER_NAME count, in any order; empty values and those over 255 bytes do not. Raises :class:`ProtocolError`.
     """
@@ -104,39 +108,39 @@ def scan(data: bytes, end: int) -> Scan:
     length = LENGTH_UNKNOWN
     upgrade = False
     position = HEADER_SIZE
+    wanted = _WANTED
     try:
         while position < end:
-            size = data[position]
+            at = position + 2 + data[position]
+            variable = wanted.get(data[position:at])
             if data[position + 1]:
-                size |= data[position + 1] << 8
-            elif not size:
-                raise ProtocolError("empty name", f"at byte {position}")
-            at = position + 2 + size
+                at += data[position + 1] << 8
             start = at + 2
             following = start + data[at]
             if data[at + 1]:
                 following += data[at + 1] << 8
-            if size == 9:
-                if following - start <= KEY_MAX and data[position + 2 : at] == b"HTTP_HOST":
-                    host = data[start:following] or host
-            elif size == 14:
-                if data[position + 2 : at] == b"CONTENT_LENGTH":
+            if variable is not None:
+                if variable is _HOST:
+                    if following - start <= KEY_MAX:
+                        host = data[start:following] or host
+                elif variable is _LENGTH:
                     length = _length(data[start:following])
-            elif size == 11:
-                if not name_of_server and following - start <= KEY_MAX and data[position + 2 : at] == b"SERVER_NAME":
-                    name_of_server = data[start:following]
-            elif size == 12:
-                if following > start and data[position + 2 : at] == b"HTTP_UPGRADE":
-                    upgrade = True
-            elif size == 20:
-                if following - start <= KEY_MAX and data[position + 2 : at] == b"UWSGI_FASTROUTER_KEY":
-                    override = data[start:following] or override
+                elif variable is _SERVER:
+                    if following - start <= KEY_MAX:
+                        name_of_server = name_of_server or data[start:following]
+                elif variable is _KEY:
+                    if following - start <= KEY_MAX:
+                        override = data[start:following] or override
+                elif variable is _UPGRADE:
+                    upgrade = following > start
+                else:
+                    raise ProtocolError("empty name", f"at byte {position}")
             position = following
     except IndexError:
         raise ProtocolError("overrun", f"at byte {position}") from None
     if position != end:
         raise ProtocolError("overrun", f"at byte {end}")
-    return Scan(override or host or name_of_server, length, upgrade)
+    return override or host or name_of_server, length, upgrade
 
 
 def _length(value: bytes) -> int:

@@ -79,6 +79,8 @@ def _address(text: bytes, variables: dict[bytes, bytes]) -> Address:
     protocol = variables.get(b"proto", b"uwsgi")
     if protocol not in (b"uwsgi", b""):
         raise ProtocolError("other protocol", repr(protocol[:16]))
+    if any(byte < 32 or byte == 127 for byte in text):
+        raise ProtocolError("bad address", f"{text!r} holds a control character")
     try:
         address = parse_peer(text.decode("utf-8", "surrogateescape"))
     except ConfigError as error:

@@ -18,6 +18,9 @@ from uwsgirouter.errors import ConfigError
 UNIX_PATH_MAX = 107
 """Bytes in ``sockaddr_un.sun_path`` that a path may use, its NUL not counted."""
 
+DIGITS_MAX = 20
+"""Digits of a number, leading zeros included; Python refuses to convert thousands of them."""
+
 
 class Kind(Enum):
     """What an address is."""
@@ -122,8 +125,10 @@ def _bracketed(text: str, port_zero: bool) -> Address:
     host, closed, rest = text[1:].partition("]")
     if not closed or not rest.startswith(":"):
         raise ConfigError(f"address {text!r}: expected [v6]:port")
+    if not host.isascii():  # an interface behind "%" would break the socket calls, which encode it as a host name
+        raise ConfigError(f"address {text!r}: an IPv6 address is written in ASCII")
     try:
-        ipaddress.IPv6Address(host)
+        host = str(ipaddress.IPv6Address(host))
     except ValueError as error:
         raise ConfigError(f"address {text!r}: {error}") from None
     port = _number(text, rest[1:], 0 if port_zero else 1, 65535, "a port is a number from 1 to 65535")
@@ -141,6 +146,6 @@ def _unix(kind: Kind, name: str, text: str) -> Address:
 
 
 def _number(text: str, digits: str, low: int, high: int, allowed: str) -> int:
-    if digits.isascii() and digits.isdigit() and low <= int(digits) <= high:
+    if digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX and low <= int(digits) <= high:
         return int(digits)
     raise ConfigError(f"address {text!r}: {allowed}")

@@ -33,16 +33,14 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
 
 def _nothing_to_listen_on(settings: Settings, inherits_sockets: bool) -> Iterator[ConfigError]:
     if not settings.addresses("fastrouter") and not inherits_sockets:
-        yield ConfigError(
-            "no address to listen on: write fastrouter = 127.0.0.1:3017 (or a path for a unix socket)"
-        )
+        yield ConfigError("no address to listen on: write fastrouter = 127.0.0.1:3017 (or a path for a unix socket)")
 
 
 def _no_nodes(settings: Settings) -> Iterator[str]:
     if not settings.addresses("fastrouter-to") and not settings.addresses("fastrouter-subscription-server"):
         yield (
-            "there is no way to find a node, so every request will fail: write fastrouter-subscription-server = ADDRESS "
-            "for nodes that announce themselves, or fastrouter-to = ADDRESS for static ones"
+            "there is no way to find a node, so every request will fail: write fastrouter-subscription-server = "
+            "ADDRESS for nodes that announce themselves, or fastrouter-to = ADDRESS for static ones"
         )
 
 
@@ -51,7 +49,8 @@ def _odd_paths(settings: Settings) -> Iterator[str]:
         for index, address in enumerate(settings.addresses(name)):
             if address.kind is Kind.UNIX and address.text.isdigit():
                 text = address.text
-                yield f"{settings.where(name, index)}: {name} = {text} is the unix socket ./{text}; write :{text} for a port"
+                where = settings.where(name, index)
+                yield f"{where}: {name} = {text} is the unix socket ./{text}; write :{text} for a port"
 
 
 def _shared_numbers(settings: Settings) -> Iterator[ConfigError]:
@@ -74,9 +73,7 @@ def _duplicates(settings: Settings) -> Iterator[ConfigError]:
                 continue
             key = (address.is_unix or name not in _DATAGRAMS, address.identity)
             if key in seen:
-                yield ConfigError(
-                    f"{name} = {address.text}: the address is already used by {seen[key]}", where
-                )
+                yield ConfigError(f"{name} = {address.text}: the address is already used by {seen[key]}", where)
             seen.setdefault(key, f"{name} at {where}")
 
 

@@ -75,9 +75,7 @@ class Expansion:
         if name not in self._first:
             return None
         if name in owners:
-            raise ConfigError(
-                f"%({name}) stands for itself: {' -> '.join((*filter(None, owners), name))}", where
-            )
+            raise ConfigError(f"%({name}) stands for itself: {' -> '.join((*filter(None, owners), name))}", where)
         return self._placeholders(self._raw[name], (*owners, name), where)
 
 
@@ -98,9 +96,7 @@ def calculate(formula: str, value_of: Callable[[str], str]) -> str:
             current = str(_leading(current) + (1 if word == "++" else -1)) if current else current
         elif word:
             value = word if word.isascii() and word.isdigit() else value_of(word)
-            current = (
-                str(_apply(_leading(current), operator, _leading(value))) if operator else current + value
-            )
+            current = str(_apply(_leading(current), operator, _leading(value))) if operator else current + value
         operator = ""
     return current
 

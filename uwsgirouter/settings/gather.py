@@ -1,9 +1,9 @@
 """All options of a command line and of the files it names, in one list, in their order.
 
-"Expand as soon as possible" is uWSGI's rule: a file is read where it is named, its options stand there, and if, for and the
-magic variables work while they are read; placeholders wait until all is gathered. Nothing is judged here:
-whether a name means something is decided later. Invariant: the list depends only on what was passed in and on
-the files.
+"Expand as soon as possible" is uWSGI's rule: a file is read where it is named, its options stand there, and if,
+for and the magic variables work while they are read; placeholders wait until all is gathered. Nothing is judged
+here: whether a name means something is decided later. Invariant: the list depends only on what was passed in and
+on the files.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ class Gathering:
                 raise ConfigError("else without an if-... above it", where)
             self._block = self._block.otherwise(where)
         elif self._block is not None:
-            raise ConfigError(
-                f"{name} inside {self._block.opening} ({self._block.where}): blocks do not nest", where
-            )
+            raise ConfigError(f"{name} inside {self._block.opening} ({self._block.where}): blocks do not nest", where)
         else:
             self._block = logic.open_block(option.name, text, where, self)
 
@@ -90,9 +88,7 @@ class Gathering:
         if not name or not equals:
             raise ConfigError(f"{by} = {text}: expected name=value", where)
         if by == "set-placeholder" and name in BY_NAME:
-            raise ConfigError(
-                f"{by} = {text}: {name} is an option, so it cannot be a placeholder; write {text}", where
-            )
+            raise ConfigError(f"{by} = {text}: {name} is an option, so it cannot be a placeholder; write {text}", where)
         if by == "set":
             self._give(name, value, where)
         else:
@@ -101,9 +97,7 @@ class Gathering:
     def _file(self, text: str, where: str, is_include: bool) -> None:
         """Read ``file``, ``file:section`` or ``:section`` (of the last file read) in its place."""
         if self._depth == DEPTH:
-            raise ConfigError(
-                f"ini = {text}: more than {DEPTH} files within files; do they name each other?", where
-            )
+            raise ConfigError(f"ini = {text}: more than {DEPTH} files within files; do they name each other?", where)
         given, section = self._named(text, where)
         content = self._read(given, where)
         self._last_file = given
@@ -138,9 +132,7 @@ class Gathering:
             ) as file:
                 text = file.read()
         except OSError as error:
-            raise ConfigError(
-                f"cannot read {given}: {error.strerror}{self._hint(given, where)}", where
-            ) from None
+            raise ConfigError(f"cannot read {given}: {error.strerror}{self._hint(given, where)}", where) from None
         if "\0" in text:
             raise ConfigError(f"{given} holds a NUL byte: it is no ini file", where)
         return text
@@ -151,7 +143,8 @@ class Gathering:
             return " (placeholders are not known yet when a file is read; magic variables such as %d are)"
         beside = os.path.join(os.path.dirname(self._last_file), given)
         if where != COMMAND_LINE and os.path.exists(os.path.join(self.cwd, beside)):
-            return f" (relative names start at the working directory {self.cwd}; write %d{given} for the file beside this one)"
+            start = f"relative names start at the working directory {self.cwd}"
+            return f" ({start}; write %d{given} for the file beside this one)"
         return ""
 
     def _content(self, content: str, given: str, section: str, variables: Mapping[str, str]) -> None:
@@ -160,9 +153,7 @@ class Gathering:
             where = f"{given}:{line.number}"
             header, _ = magic.substitute(line.section, variables)
             if not line.section:
-                self.doubts.append(
-                    ConfigError(f"{line.key} stands before the first [section]: it is not read", where)
-                )
+                self.doubts.append(ConfigError(f"{line.key} stands before the first [section]: it is not read", where))
                 continue
             if header not in ((section,) if section else DEFAULT_SECTIONS):
                 continue
@@ -183,7 +174,5 @@ class Gathering:
         """The end of a file, or of the command line, ends an open block."""
         if self._block is not None:
             end = "endfor" if self._block.is_loop else "endif"
-            self.notices.append(
-                f"{self._block.where}: {self._block.opening} has no {end}; it ends with its file"
-            )
+            self.notices.append(f"{self._block.where}: {self._block.opening} has no {end}; it ends with its file")
             self._block = None

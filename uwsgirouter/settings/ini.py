@@ -18,6 +18,7 @@ from uwsgirouter.errors import ConfigError
 _BLANK = " \t\r"
 _ESCAPES = {"~": "~t", "#": "~h", '"': "~d", "'": "~s"}
 _BACK = {code: character for character, code in _ESCAPES.items()}
+_EDGE = "|"  # ConfigObj strips more sorts of blanks than uWSGI does
 _ENCODE = str.maketrans(_ESCAPES)
 
 
@@ -61,8 +62,8 @@ def _plain(raw: str, number: int, name: str, keys: dict[str, str], sections: dic
     keys[mark] = key.rstrip(_BLANK)
     if not keys[mark]:
         raise ConfigError(f"{line}: no option name before the =", f"{name}:{number}")
-    return f"{mark} = {value.strip(_BLANK).translate(_ENCODE)}"
+    return f"{mark} = {_EDGE}{value.strip(_BLANK).translate(_ENCODE)}{_EDGE}"
 
 
 def _line(section: str, mark: str, value: str, keys: dict[str, str]) -> Line:
-    return Line(int(mark), section, keys[mark], re.sub("~.", lambda found: _BACK[found[0]], value))
+    return Line(int(mark), section, keys[mark], re.sub("~.", lambda found: _BACK[found[0]], value[1:-1]))

@@ -84,7 +84,7 @@ class Judgement:
             found.append(f"these options mean nothing in a router and are ignored: {_places(self.ignored)}")
         if self.applications:
             found.append(
-                "the router does not run applications in this version, so these options do nothing: "
+                "the router does not run applications or their daemons in this version, so these options do nothing: "
                 f"{_places(self.applications)}"
             )
         if self.workers:
@@ -140,9 +140,7 @@ def _unknown(judgement: Judgement, entry: Entry) -> None:
     if entry.name not in judgement.used:
         nearest = names.nearest(entry.name)
         judgement.doubts.append(
-            ConfigError(
-                f"{entry.name} is no option, and nothing uses it as %({entry.name}){nearest}", entry.where
-            )
+            ConfigError(f"{entry.name} is no option, and nothing uses it as %({entry.name}){nearest}", entry.where)
         )
 
 

@@ -61,9 +61,7 @@ class Source:
 
     def gather(self) -> Gathering:
         """All options in their order, not yet expanded or judged."""
-        gathering = Gathering(
-            self.cwd, self.environment, self._read_stdin, self._started, reloading=self._loads > 0
-        )
+        gathering = Gathering(self.cwd, self.environment, self._read_stdin, self._started, reloading=self._loads > 0)
         gathering.arguments(arguments.parse(self.argv))
         return gathering
 

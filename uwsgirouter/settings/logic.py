@@ -61,9 +61,7 @@ class Block:
     def otherwise(self, where: str) -> Block:
         """The block after ``else``."""
         if self.is_loop:
-            raise ConfigError(
-                f"else stands in a {self.opening} block ({self.where}); it belongs to if-...", where
-            )
+            raise ConfigError(f"else stands in a {self.opening} block ({self.where}); it belongs to if-...", where)
         return replace(self, words=() if self.words else (None,))
 
 

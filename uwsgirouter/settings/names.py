@@ -35,26 +35,29 @@ def _words(text: str) -> frozenset[str]:
 
 IGNORED_FLAGS = _words(
     """
-    auto-procname autoload close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging enable-metrics
-    enable-threads exit-on-reload force-gateway ignore-sigpipe ignore-write-errors lazy lazy-apps log-4xx
-    log-5xx log-big log-date log-master log-micros log-reopen log-sendfile log-slow log-truncate log-zero
-    logformat-strftime log-format-strftime log-x-forwarded-for master memory-report need-app never-swap
-    no-defer-accept no-initgroups no-orphans python-tracebacker reuse-port skip-atexit skip-atexit-teardown
-    thunder-lock threaded-logger disable-write-exception single-interpreter harakiri-verbose -M -L -m -i -T
+    auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
+    disable-sendfile disable-write-exception drop-after-apps drop-after-init enable-metrics enable-threads
+    exit-on-reload force-gateway harakiri-verbose honour-stdin ignore-sigpipe ignore-write-errors lazy
+    lazy-apps log-4xx log-5xx log-date log-format-strftime log-master log-master-req-stream
+    log-master-stream log-micros log-reopen log-sendfile log-truncate log-x-forwarded-for log-zero
+    logfile-chown logformat-strftime master memory-report need-app never-swap no-defer-accept no-initgroups
+    no-orphans no-server no-site py-tracebacker reuse-port shutdown-sockets single-interpreter skip-atexit
+    skip-atexit-teardown so-keepalive so-send-timeout stats-http stats-minified stats-no-cores
+    stats-no-metrics tcp-fast-open-client tcp-nodelay threaded-logger thunder-lock -L -M -T -i -m -r
     """
 )
 """uWSGI options that take no value; the dashed ones are its short forms."""
 
 IGNORED_VALUES = _words(
     """
-    backtrace-depth buffer-size cpu-affinity hook-as-gateway hook-as-root hook-as-user hook-asap hook-pre-jail
-    hook-post-jail limit-as limit-nproc log-backupname log-encoder log-format log-maxsize log-prefix
-    log-req-encoder log-route logfile-chmod logfile-chown logformat logger logto2 master-fifo max-vars
-    memory-limit nice no-server pidfile2 plugin plugin-dir plugins plugins-dir post-buffering
-    post-buffering-bufsize procname procname-append procname-master procname-prefix procname-prefix-spaced
-    req-logger safe-pidfile2 so-keepalive socket-rcvbuf socket-sndbuf socket-timeout so-send-timeout
-    stats-http stats-minified stats-no-cores stats-no-metrics stats-push stats-pusher-default-freq
-    thread-stacksize umask alarm ksm tcp-fast-open tcp-fast-open-client tcp-nodelay """
+    alarm backtrace-depth buffer-size cpu-affinity hook-as-gateway hook-as-root hook-as-user hook-asap
+    hook-post-jail hook-pre-jail ksm legion limit-as limit-nproc log-backupname log-big log-drain
+    log-encoder log-filter log-format log-maxsize log-prefix log-req-encoder log-route log-slow
+    logfile-chmod logformat logger logto2 master-fifo max-vars pidfile2 plugin plugin-dir plugins
+    plugins-dir post-buffering post-buffering-bufsize procname procname-append procname-master
+    procname-prefix procname-prefix-spaced req-logger safe-pidfile2 socket-rcvbuf socket-sndbuf
+    socket-timeout stats-push stats-pusher-default-freq tcp-fast-open thread-stacksize umask -b -v -z
+    """
 )
 """uWSGI options that take a value."""
 
@@ -62,31 +65,35 @@ WORKERS = frozenset({"processes", "workers", "threads", "cheaper", "-p"})
 
 APPLICATION = _words(
     """
-    add-header app async attach-daemon attach-daemon2 callable carbon cache2 check-static cheaper-algo
-    cheaper-initial cheaper-overload cheaper-step chroot cron daemon django-settings-module env-file eval
-    exec-asap fastcgi-socket file gevent ugreen harakiri heartbeat home http-socket https-socket idle import
-    locale lua manage-script-name max-requests max-requests-delta max-worker-lifetime min-worker-lifetime
-    module mount mule mules paste perl php-docroot post-fork protocol psgi py-auto-reload py-autoreload pyargv
-    pyhome pymodule-alias python-path pythonpath rack reload-on-as reload-on-rss rsock ruby scgi-socket
-    shared-import smart-attach-daemon smart-attach-daemon2 socket spooler spooler-processes static-index
-    static-map subscribe subscribe-freq subscribe-to subscribe2 suwsgi-socket touch-chain-reload
-    touch-workers-reload unsubscribe-on-graceful-reload start-unsubscribed uwsgi-socket vhost virtualenv venv
-    worker-reload-mercy wsgi wsgi-file stats stats-server -s -H -w """
+    add-header async attach-daemon attach-daemon2 cache2 callable carbon cheaper-algo cheaper-initial
+    cheaper-overload cheaper-step check-static cron eval exec-asap fastcgi-socket file gevent
+    harakiri heartbeat home http-socket https-socket idle import lua manage-script-name max-requests
+    max-requests-delta max-worker-lifetime min-worker-lifetime module mount mule mules paste php-docroot
+    protocol psgi py-auto-reload py-autoreload pyargv pyhome pymodule-alias python-path pythonpath rack
+    reload-on-as reload-on-rss scgi-socket shared-import smart-attach-daemon smart-attach-daemon2 socket
+    spooler spooler-processes start-unsubscribed static-index static-map subscribe
+    subscribe-freq subscribe-to subscribe2 suwsgi-socket touch-chain-reload touch-workers-reload ugreen
+    unsubscribe-on-graceful-reload uwsgi-socket venv vhost virtualenv worker-reload-mercy wsgi wsgi-file -H
+    -R -s -w
+    """
 )
 """uWSGI options of the application server: an instance beside the router is not built in this version."""
+
+_APPLICATION_FLAGS = _words("manage-script-name start-unsubscribed ugreen unsubscribe-on-graceful-reload vhost")
 
 LATER = _words(
     """
     fastrouter-defer-connect-timeout fastrouter-emperor-socket fastrouter-fallback
-    fastrouter-fallback-on-no-key fastrouter-force-key fastrouter-post-buffering fastrouter-post-buffering-dir
-    fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss fastrouter-stats fastrouter-stats-server
-    fastrouter-subscription-fallback-key fastrouter-subscription-slot fastrouter-subscription-use-regexp
-    fastrouter-use-base fastrouter-use-cache fastrouter-use-code-string fastrouter-use-pattern
-    fastrouter-use-socket fastrouter-zerg subscription-algo subscription-clear-on-shutdown
-    subscription-dotsplit subscription-mountpoint subscription-mountpoints subscription-notify-socket
-    subscription-set-credentials subscription-tolerance-inactive subscription-vassal-required
-    subscriptions-credentials-check subscriptions-sign-check subscriptions-sign-check-tolerance
-    subscriptions-sign-skip-uid subscriptions-use-credentials http https http-to rawrouter sslrouter
+    fastrouter-fallback-on-no-key fastrouter-force-key fastrouter-post-buffering
+    fastrouter-post-buffering-dir fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss
+    fastrouter-stats fastrouter-stats-server fastrouter-subscription-fallback-key
+    fastrouter-subscription-slot fastrouter-use-base fastrouter-use-cache fastrouter-use-code-string
+    fastrouter-use-pattern fastrouter-use-socket fastrouter-zerg http http-to https rawrouter
+    sslrouter stats stats-server
+    subscription-algo subscription-clear-on-shutdown subscription-dotsplit subscription-mountpoint
+    subscription-mountpoints subscription-notify-socket subscription-tolerance-inactive
+    subscription-vassal-required subscriptions-credentials-check subscriptions-sign-check
+    subscriptions-sign-check-tolerance subscriptions-sign-skip-uid subscriptions-use-credentials
     """
 )
 """Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""
@@ -97,14 +104,13 @@ _ROUTES = re.compile(
 )
 """The whole of uWSGI's internal routing: known, not built yet."""
 
-_OWN = re.compile(
-    r"fastrouter-|subscriptions?-|(error-|response-|final-)?route($|-)|https?-|rawrouter-|sslrouter-"
-)
+_OWN = re.compile(r"fastrouter-|subscriptions?-|(error-|response-|final-)?route($|-)|https?-|rawrouter-|sslrouter-")
 """Families in which an unknown name is always a mistake."""
 
 REFUSED = {
     "emperor": "a router does not watch files and start instances; let systemd, supervisord or uWSGI's own "
     "Emperor do that, and keep the fastrouter lines here",
+    "chroot": "the router does not change its root directory; let systemd do it (RootDirectory=)",
     "inherit": "write include, which reads the file in its place",
     "xml": "only ini files are read",
     "yaml": "only ini files are read",
@@ -137,12 +143,13 @@ def verdict(name: str) -> Verdict:
 
 def takes_value(name: str) -> bool:
     """Whether a uWSGI name that is no row of the table takes a value on the command line."""
-    return name not in IGNORED_FLAGS
+    return name not in IGNORED_FLAGS and name not in _APPLICATION_FLAGS
 
 
 def not_available(name: str) -> str:
     """The sentence for a name whose verdict is LATER."""
-    family = "uWSGI" if name.startswith(("http", "raw", "ssl")) else "FastRouter"
+    others = ("http", "raw", "ssl", "stats")
+    family = "uWSGI" if name.lstrip("-").startswith(others) else "FastRouter"
     return f"{name} is a known {family} option, not available in this version"
 
 

@@ -39,14 +39,10 @@ class Settings:
     notices: tuple[str, ...]
     _given: Mapping[str, tuple[Given, ...]]
 
-    def __init__(
-        self, source: str, given: Mapping[str, Sequence[Given]], notices: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, source: str, given: Mapping[str, Sequence[Given]], notices: Iterable[str] = ()) -> None:
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "notices", tuple(notices))
-        object.__setattr__(
-            self, "_given", MappingProxyType({name: tuple(found) for name, found in given.items()})
-        )
+        object.__setattr__(self, "_given", MappingProxyType({name: tuple(found) for name, found in given.items()}))
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"settings do not change: {name}")
@@ -95,9 +91,7 @@ class Settings:
         option = _row(name)
         if option.type not in _ADDRESSES:
             raise TypeError(f"{name} holds no addresses")
-        return tuple(
-            given.value for given in self._given.get(option.name, ()) if isinstance(given.value, Address)
-        )
+        return tuple(given.value for given in self._given.get(option.name, ()) if isinstance(given.value, Address))
 
     def owner(self, name: str) -> tuple[int, int] | None:
         """The (uid, gid) of an owner, with -1 for a group that was not named; None when unset."""

@@ -439,9 +439,7 @@ def _command(name: str, text: str, *aliases: str) -> Option:
 
 
 _COMMANDS = (
-    _command(
-        "check", "read and validate everything, say what the router would do, and exit with 0 or 1", "-t"
-    ),
+    _command("check", "read and validate everything, say what the router would do, and exit with 0 or 1", "-t"),
     _command("show-config", "print the effective configuration as an ini file and exit"),
     _command("help", "print this list and exit", "-h"),
     _command("version", "print the version and exit", "-V"),

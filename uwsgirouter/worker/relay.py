@@ -34,6 +34,10 @@ class Flow(Enum):
     DISCARDING = "its sink is gone; what comes is thrown away"
 
 
+# An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
+_OPEN, _ENDING, _ENDED, _DISCARDING = Flow.OPEN, Flow.ENDING, Flow.ENDED, Flow.DISCARDING
+
+
 class Relaying(Protocol):
     """What a pump tells its session. Each call may close the session; the pump touches nothing after it."""
 
@@ -74,7 +78,7 @@ class Pump:
         self.session = session
         self.source = source
         self.sink = sink
-        self.flow = Flow.OPEN
+        self.flow = _OPEN
         self._pending: memoryview | None = None
         self._size = FIRST_READ
         self._readable: Any = None
@@ -110,11 +114,11 @@ class Pump:
         if self._writable is not None:
             self._writable.stop()
             self._writable = None
-        if self.flow is Flow.OPEN:
-            self.flow = Flow.DISCARDING
+        if self.flow is _OPEN:
+            self.flow = _DISCARDING
             self._wait_readable()
-        elif self.flow is Flow.ENDING:
-            self.flow = Flow.ENDED
+        elif self.flow is _ENDING:
+            self.flow = _ENDED
 
     def on_readable(self) -> None:
         """The source has something to say."""
@@ -130,7 +134,7 @@ class Pump:
         if not count:
             self._source_ended()
             return
-        if self.flow is Flow.OPEN:
+        if self.flow is _OPEN:
             session.moved(self, count)
             self._write(self._scratch[:count], count)
 
@@ -168,19 +172,19 @@ class Pump:
             return
         self._pending = None
         self._writable.stop()
-        if self.flow is Flow.ENDING:
+        if self.flow is _ENDING:
             self._finish()
         else:
             self._wait_readable()
 
     def _source_ended(self) -> None:
         self._readable.stop()
-        self.flow = Flow.ENDING
+        self.flow = _ENDING
         if self._pending is None:
             self._finish()
 
     def _finish(self) -> None:
-        self.flow = Flow.ENDED
+        self.flow = _ENDED
         self.session.ended(self)
 
     def _wait_readable(self) -> None:

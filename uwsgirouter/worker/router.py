@@ -87,7 +87,7 @@ class Router:
         self.ticks += 1
         for session in list(self.sessions):
             session.silence += 1
-            if session.silence > 1:
+            if session.silence > 1 or session.deadline:
                 session.expire()
         self.cells[Counter.SESSIONS] = len(self.sessions)
 

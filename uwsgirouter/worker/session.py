@@ -29,7 +29,6 @@ from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
 
 if TYPE_CHECKING:
     from uwsgirouter.model.node import Node
-    from uwsgirouter.model.slot import Slot
     from uwsgirouter.worker.router import Router
 
 PACKET_READ = 65536
@@ -64,23 +63,29 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+# An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
+_PACKET, _CONNECT, _WAIT, _RELAY = Phase.PACKET, Phase.CONNECT, Phase.WAIT, Phase.RELAY
+_LINGER, _LINGER_RESET, _CLOSED = Phase.LINGER, Phase.LINGER_RESET, Phase.CLOSED
+_ENDED, _DISCARDING = Flow.ENDED, Flow.DISCARDING
+
+
 class Session:
     """One downstream connection. :meth:`start` begins it, :meth:`close` ends it; the watchers do the rest."""
 
     __slots__ = (
         "_attempts",
-        "_deadline",
+        "_cut",
         "_down",
         "_end",
         "_left",
         "_node",
         "_packet",
-        "_slot",
         "_tried",
         "_up",
         "_upstream",
         "_watcher",
         "client",
+        "deadline",
         "key",
         "phase",
         "router",
@@ -90,7 +95,7 @@ class Session:
     def __init__(self, router: Router, client: RawSocket) -> None:
         self.router = router
         self.client = client
-        self.phase = Phase.PACKET
+        self.phase = _PACKET
         self.silence = 0
         """Seconds since the last byte in either direction, counted by the router's clock."""
         self.key = b""
@@ -99,7 +104,6 @@ class Session:
         self._end = 0
         self._left = LENGTH_UNKNOWN
         """Body bytes still to come from the client; below 0 when nobody knows (LENGTH_UNKNOWN, STREAMING)."""
-        self._slot: Slot | None = None
         self._node: Node | None = None
         """The node in use, or the last one tried."""
         self._upstream: RawSocket | None = None
@@ -108,7 +112,10 @@ class Session:
         self._watcher: Any = None
         self._up: Pump | None = None
         self._down: Pump | None = None
-        self._deadline = 0
+        self._cut: OSError | None = None
+        """The reset that a write to the node met: the kernel tells it once, and a read then meets a clean end."""
+        self.deadline = 0
+        """The router's tick at which a lingering session ends, whatever its client does; 0: it does not linger."""
 
     # -- the packet ---------------------------------------------------------------------------------------------
 
@@ -162,7 +169,7 @@ class Session:
             self.fail(Cause.NO_KEY)
             return
         self.key = key
-        slot = self._slot = router.find(key)
+        slot = router.find(key)
         node = (slot.next() or slot.next_except(())) if slot is not None else None
         if node is None:
             self.fail(Cause.NO_NODE)
@@ -177,7 +184,7 @@ class Session:
         while node is not None:
             self._attempts += 1
             self._node = node
-            self.phase = Phase.CONNECT
+            self.phase = _CONNECT
             try:
                 self._attempt(node)
                 return
@@ -195,7 +202,8 @@ class Session:
         self.router.inflight[node.id] += 1
         code = upstream.connect_ex(node.sockaddr)
         if code == errno.EAGAIN:
-            raise OSError(code, "the backlog is full")
+            # Not as EAGAIN, which would be a BlockingIOError: nothing is under way that could be waited for.
+            raise OSError(errno.ECONNREFUSED, "the backlog is full")
         if code and code != errno.EINPROGRESS:
             raise OSError(code, os.strerror(code))
         self._send_packet(upstream, node)
@@ -237,9 +245,12 @@ class Session:
         if self._tried is None:
             self._tried = []
         self._tried.append(node)
-        if self._attempts > self.router.max_retries or self._slot is None:
+        self._cut = None
+        if self._attempts > self.router.max_retries:
             return None
-        following = self._slot.next_except(self._tried)
+        # Looked up anew: the slot of the first attempt may be gone, and another one stand in its place.
+        slot = self.router.find(self.key)
+        following = slot.next_except(self._tried) if slot is not None else None
         if following is not None:
             self.router.cells[Counter.RETRIES] += 1
         return following
@@ -269,7 +280,7 @@ class Session:
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
         sent = upstream.send(data, _FLAGS)
         router.cells[_RX] += len(data)
-        self.phase = Phase.WAIT
+        self.phase = _WAIT
         down = self._down = Pump(router.loop, router.scratch, self, upstream, self.client)
         down.start()
         if self._left or sent < len(data):
@@ -298,8 +309,8 @@ class Session:
         cells = self.router.cells
         if pump is self._down:
             cells[_TX] += count
-            if self.phase is Phase.WAIT:
-                self.phase = Phase.RELAY
+            if self.phase is _WAIT:
+                self.phase = _RELAY
                 cells[_ANSWERED] += 1
                 self._packet = b""
             return
@@ -314,7 +325,9 @@ class Session:
         """One side ended and all of it was passed on."""
         if pump is not self._down:
             self._client_ended()
-        elif self.phase is Phase.WAIT:
+        elif self._cut is not None:
+            self.source_failed(pump, self._cut)
+        elif self.phase is _WAIT:
             self._no_answer(Cause.NODE_CLOSED, "")
         else:
             self._node_ended()
@@ -323,19 +336,24 @@ class Session:
         """A reset met while reading."""
         if pump is not self._down:
             self._client_gone()
-        elif self.phase is Phase.WAIT:
+        elif self.phase is _WAIT:
             self._no_answer(Cause.NODE_RESET, error.strerror or str(error))
         elif self._owes_body():
             # A node that closes with body unread resets: an early answer. It was passed on; let the client read it.
-            self._linger(Phase.LINGER_RESET)
+            self._linger(_LINGER_RESET)
         else:
             self._abort(Cause.NODE_RESET, error.strerror or str(error))
 
     def sink_failed(self, pump: Pump, error: OSError) -> None:
         """A write met a peer that is gone. A node that reads no more may still have answered."""
-        if pump is self._down:
+        down = self._down
+        if pump is down or down is None:
             self._client_gone()
+        elif down.flow is _ENDED:
+            self._linger(_LINGER)
         else:
+            if error.errno == errno.ECONNRESET:
+                self._cut = error
             pump.discard()
 
     # -- ends ---------------------------------------------------------------------------------------------------
@@ -345,14 +363,14 @@ class Session:
         up = self._up
         if up is None:
             return self._left != 0
-        if up.flow is Flow.ENDED:
+        if up.flow is _ENDED:
             return False
-        return self._left != 0 or up.held > 0 or up.flow is Flow.DISCARDING
+        return self._left != 0 or up.held > 0 or up.flow is _DISCARDING
 
     def _client_ended(self) -> None:
         """Pass the end of the client's direction on."""
         down = self._down
-        if down is None or down.flow is Flow.ENDED:
+        if down is None or down.flow is _ENDED:
             self.close()
         elif self._upstream is not None:
             try:
@@ -363,8 +381,8 @@ class Session:
     def _node_ended(self) -> None:
         """Pass the end of the response on; the session lasts while the client still has something to send."""
         up = self._up
-        if up is not None and up.flow is Flow.DISCARDING:
-            self._linger(Phase.LINGER)
+        if up is not None and up.flow is _DISCARDING:
+            self._linger(_LINGER)
         elif not self._owes_body():
             self.close()
         else:
@@ -411,7 +429,7 @@ class Session:
                 owes = False  # it did not wait for the answer
         self._packet = b""
         if owes and self.router.error_pages:
-            self._linger(Phase.LINGER)
+            self._linger(_LINGER)
         else:
             self.close()
 
@@ -420,8 +438,8 @@ class Session:
         self._leave_node()
         self.phase = phase
         self.silence = 0
-        self._deadline = self.router.ticks + LINGER_TOTAL
-        if phase is Phase.LINGER:
+        self.deadline = self.router.ticks + LINGER_TOTAL
+        if phase is _LINGER:
             try:
                 self.client.shutdown(socket.SHUT_WR)
             except OSError:
@@ -434,10 +452,10 @@ class Session:
         """Called each second for a session that is silent for long, or lingers: give up what took too long."""
         router = self.router
         phase = self.phase
-        if phase is Phase.LINGER or phase is Phase.LINGER_RESET:
-            if self.silence > LINGER_SILENCE or router.ticks >= self._deadline:
+        if phase is _LINGER or phase is _LINGER_RESET:
+            if self.silence > LINGER_SILENCE or router.ticks >= self.deadline:
                 self.close()
-        elif phase is Phase.CONNECT:
+        elif phase is _CONNECT:
             if self.silence > router.connect_timeout and self._node is not None:
                 error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
                 self.silence = 0
@@ -446,12 +464,12 @@ class Session:
             self._expire_silent(phase)
 
     def _expire_silent(self, phase: Phase) -> None:
-        if phase is Phase.PACKET:
+        if phase is _PACKET:
             if self._packet:
                 self.fail(Cause.CLIENT_TIMEOUT, f"{len(self._packet)} bytes of the packet came")
             else:
                 self.close()
-        elif phase is Phase.RELAY:
+        elif phase is _RELAY:
             self._abort(Cause.IDLE_TIMEOUT, "")
         elif self._left > 0 and self._up is not None and not self._up.held:
             self.fail(Cause.CLIENT_TIMEOUT, f"{self._left} bytes of the body did not come")
@@ -476,18 +494,18 @@ class Session:
 
     def close(self) -> None:
         """End the session: every watcher, descriptor and count it has goes now."""
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
-        if self.phase is Phase.LINGER_RESET and not unsent(self.client):
+        if self.phase is _LINGER_RESET and not unsent(self.client):
             self._reset_client()
-        self.phase = Phase.CLOSED
+        self.phase = _CLOSED
         self._leave_node()
         self.client.close()
         self.router.closed(self)
 
     def abandon(self) -> None:
         """The router stops at once: cut what is under way."""
-        if self.phase is Phase.RELAY:
+        if self.phase is _RELAY:
             self._reset_client()
         self.close()
 

@@ -1,0 +1,207 @@
+"""Every file of conf/ is used here (or by the article's and the quickstart's tests) as its comments say."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Process, Servers, announce, answer, fetch, free_port, free_udp_port, is_listening, wait_until
+from tests.servers.programs import ROUTER_COMMAND, environment, program
+
+USED_ELSEWHERE = {
+    "article/app.py",
+    "article/nginx.conf",
+    "article/router.ini",
+    "article/worker.ini",
+    "quickstart.conf",
+    "quickstart/hello.py",
+    "quickstart/run.py",
+}
+USED_HERE = {
+    "nginx.conf.example",
+    "router.conf",
+    "supervisord.conf",
+    "systemd/uwsgirouter.service",
+    "systemd/uwsgirouter.socket",
+}
+
+
+class Filled:
+    """The files of conf/ with free ports in the place of theirs."""
+
+    def __init__(self, servers: Servers, project: Path) -> None:
+        self.conf = project / "conf"
+        self.directory = servers.directory
+        self.http = free_port()
+        self.router = f"127.0.0.1:{free_port()}"
+        self.server = f"127.0.0.1:{free_udp_port()}"
+
+    def text(self, name: str) -> str:
+        """A file's text with this test's addresses."""
+        text = (self.conf / name).read_text()
+        return text.replace("127.0.0.1:3017", self.router).replace("127.0.0.1:2626", self.server)
+
+    def router_conf(self) -> Path:
+        """router.conf, written where the other files are told to find it."""
+        path = self.directory / "router.conf"
+        path.write_text(self.text("router.conf"))
+        return path
+
+
+@pytest.fixture
+def filled(servers: Servers, project: Path) -> Filled:
+    """conf/ with ports of its own."""
+    return Filled(servers, project)
+
+
+def serve_through(servers: Servers, filled: Filled) -> None:
+    """A node announces itself, and a request finds it."""
+    node = servers.node(answer(b"served"))
+    announce(filled.server, "a.example", node.address)
+    wait_until(lambda: fetch(filled.router).status == 200, 5.0, "the announced node serves")
+    assert fetch(filled.router).body == b"served"
+
+
+def test_every_file_is_used_by_a_test(project: Path) -> None:
+    conf = project / "conf"
+    present = {str(path.relative_to(conf)) for path in conf.rglob("*") if path.is_file()}
+    assert {name for name in present if "__pycache__" not in name} == USED_HERE | USED_ELSEWHERE
+
+
+def test_router_conf(servers: Servers, filled: Filled) -> None:
+    router = servers.router(config=filled.text("router.conf"))
+    assert router.address == filled.router
+    serve_through(servers, filled)
+    assert len(router.wait_for_workers(2)) == 2
+
+
+def check(path: Path) -> subprocess.CompletedProcess[str]:
+    """``uwsgirouter --check`` of a file."""
+    argv = [*ROUTER_COMMAND, "--check", "-c", str(path)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=20, env={**os.environ, **environment(None)})
+
+
+def test_every_option_that_router_conf_shows_is_valid(filled: Filled) -> None:
+    """The ones in comments too: a reader takes the semicolon away."""
+    text, count = re.subn(r"^;     (?=[a-z-]+ = )", "", filled.text("router.conf"), flags=re.M)
+    assert count >= 8
+    path = filled.directory / "all.conf"
+    path.write_text(text)
+    done = check(path)
+    assert done.returncode == 0, done.stderr
+    path.write_text(text + "\nfastrouter-tiemout = 3\n")
+    done = check(path)
+    assert done.returncode == 1
+    assert "fastrouter-timeout" in done.stdout + done.stderr
+
+
+def test_nginx_example(servers: Servers, filled: Filled) -> None:
+    servers.router(config=filled.text("router.conf"))
+    site = filled.text("nginx.conf.example").replace("listen 80;", f"listen 127.0.0.1:{filled.http};")
+    site = site.replace("include uwsgi_params;", "include /etc/nginx/uwsgi_params;")
+    top = f"daemon off; pid nginx.pid; error_log {filled.directory}/error.log; events {{}}"
+    servers.nginx(f"{top}\nhttp {{ access_log off;\n{site}\n}}\n", f"127.0.0.1:{filled.http}")
+    serve_through(servers, filled)
+    url = f"http://127.0.0.1:{filled.http}/"
+    done = subprocess.run(["curl", "-sS", "-H", "Host: a.example", url], capture_output=True, timeout=20, check=True)
+    assert done.stdout == b"served"
+
+
+def test_supervisord(servers: Servers, filled: Filled) -> None:
+    """supervisord starts it, passes a HUP on, and stops it by TERM."""
+    text = filled.text("supervisord.conf")
+    config = str(filled.router_conf())
+    text = text.replace("/etc/uwsgirouter/router.conf", config).replace(
+        "uwsgirouter -c", shlex.join(ROUTER_COMMAND) + " -c"
+    )
+    text = text.replace("/var/log/uwsgirouter.log", str(filled.directory / "router.log"))
+    main = filled.directory / "supervisor-main.conf"
+    socket = filled.directory / "supervisor.sock"
+    main.write_text(
+        f"[supervisord]\nlogfile={filled.directory}/s.log\npidfile={filled.directory}/s.pid\n"
+        f"[unix_http_server]\nfile={socket}\n[supervisorctl]\nserverurl=unix://{socket}\n"
+        "[rpcinterface:supervisor]\n"
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface\n" + text
+    )
+    supervisor = servers.process(program("supervisord"), "-n", "-c", str(main))
+    supervisor.wait_ready(lambda: is_listening(filled.router))
+    serve_through(servers, filled)
+    log = filled.directory / "router.log"
+    before = len(log.read_text())
+    control = [program("supervisorctl"), "-c", str(main)]
+    subprocess.run([*control, "signal", "HUP", "uwsgirouter"], check=True, capture_output=True, timeout=20)
+    wait_until(lambda: "reload" in log.read_text()[before:], 10.0, "the reload is in the log")
+    serve_through(servers, filled)
+    done = subprocess.run([*control, "stop", "uwsgirouter"], check=True, capture_output=True, text=True, timeout=20)
+    assert "uwsgirouter: stopped" in done.stdout
+    assert not is_listening(filled.router)
+
+
+LAUNCHER = """
+import os, socket, sys
+held = []
+for kind, address in (pair.split(",", 1) for pair in sys.argv[1].split()):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "ListenStream" else socket.SOCK_DGRAM)
+    host, port = address.rsplit(":", 1)
+    sock.bind((host, int(port)))
+    if kind == "ListenStream":
+        sock.listen(128)
+    held.append(sock)
+copies = [os.dup2(sock.fileno(), 100 + number) for number, sock in enumerate(held)]
+for number, copy in enumerate(copies):
+    os.dup2(copy, 3 + number, inheritable=True)
+os.environ.update(LISTEN_FDS=str(len(held)), LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What systemd does for a service with a .socket file: bind, pass from descriptor 3 on, tell the process so."""
+
+
+def unit(text: str) -> configparser.RawConfigParser:
+    """A unit file; a repeated key or one outside a section is an error."""
+    parser = configparser.RawConfigParser(strict=True, delimiters=("=",), comment_prefixes=("#", ";"))
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(text)
+    return parser
+
+
+def test_systemd_units(servers: Servers, filled: Filled) -> None:
+    """Socket activation as systemd does it, then ExecReload and KillSignal."""
+    sockets = unit(filled.text("systemd/uwsgirouter.socket"))
+    service = unit(filled.text("systemd/uwsgirouter.service"))["Service"]
+    config = str(filled.router_conf())
+    command = service["ExecStart"].replace("/usr/local/bin/uwsgirouter", shlex.join(ROUTER_COMMAND))
+    command = command.replace("/etc/uwsgirouter/router.conf", config)
+    listen = " ".join(f"{kind},{address}" for kind, address in sockets["Socket"].items() if kind.startswith("Listen"))
+    router: Process = servers.process(sys.executable, "-c", LAUNCHER, listen, *shlex.split(command))
+    # The launcher's sockets cannot be bound a second time: a router that did not take them would end here.
+    router.wait_ready(lambda: len(router.children()) >= 2)
+    serve_through(servers, filled)
+    before = len(router.log())
+    reload = service["ExecReload"].replace("$MAINPID", str(router.pid))
+    subprocess.run(shlex.split(reload), check=True, timeout=5)
+    wait_until(lambda: "reload" in router.log()[before:], 10.0, "the reload is in the log")
+    serve_through(servers, filled)
+    assert service["KillSignal"] == "SIGTERM"
+    assert router.stop(deadline=float(service["TimeoutStopSec"])) == 0
+
+
+def test_the_files_agree_on_how_long_a_stop_may_take(filled: Filled) -> None:
+    mercy = int(re.search(r"^reload-mercy = (\d+)", filled.text("router.conf"), re.M).group(1))  # type: ignore[union-attr]
+    assert int(unit(filled.text("systemd/uwsgirouter.service"))["Service"]["TimeoutStopSec"]) > mercy
+    stop = configparser.RawConfigParser(comment_prefixes=(";",))
+    stop.read_string(filled.text("supervisord.conf"))
+    assert stop.getint("program:uwsgirouter", "stopwaitsecs") > mercy
+
+
+def test_the_files_agree_on_the_routers_address(filled: Filled) -> None:
+    """They work together as they are."""
+    names = ("router.conf", "nginx.conf.example", "systemd/uwsgirouter.socket", "quickstart.conf", "article/nginx.conf")
+    for name in names:
+        assert filled.router in filled.text(name), name

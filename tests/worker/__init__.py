@@ -1,0 +1,1 @@
+"""The worker, from outside: one router process, scripted byte-level nodes, and what its worker holds."""

@@ -1,0 +1,29 @@
+"""A router whose code is changed before it starts, for what cannot be brought about from outside."""
+
+from __future__ import annotations
+
+import sys
+
+from tests.servers import Router, Servers
+
+_BEFORE = """
+import runpy
+import uwsgirouter.master.supervisor
+import uwsgirouter.worker.main
+import uwsgirouter.worker.relay
+import uwsgirouter.worker.session
+{code}
+runpy.run_module("uwsgirouter", run_name="__main__", alter_sys=True)
+"""
+
+
+def patched_router(servers: Servers, code: str, *args: str, config: str = "") -> Router:
+    """A router started after ``code`` has run in its process; the workers are forked from it."""
+
+    class Patched(Router):
+        name = "patched"
+
+        def command(self) -> list[str]:
+            return [sys.executable, "-c", _BEFORE.format(code=code)]
+
+    return servers._started(Patched(servers.directory, *args, config=config))

@@ -1,0 +1,117 @@
+"""Reload: read, check and bind everything new, start its workers, and swap only when all of them are ready.
+
+One idea: until the swap the old generation is untouched, so any failure on the way (a typo, an address in use, a worker
+that cannot start) costs a log line and nothing else. It knows generations, sockets and the registrar; processes are
+the supervisor's. Invariants: ``current`` always has its sockets open; there is at most one ``incoming``.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+
+from uwsgirouter.errors import BootError, ConfigError
+from uwsgirouter.log import Log
+from uwsgirouter.master.fleet import Fleet, Member
+from uwsgirouter.master.generation import Generation, static_nodes
+from uwsgirouter.master.registrar import Registrar
+from uwsgirouter.master.sockets import Sockets
+from uwsgirouter.settings.load import Source
+from uwsgirouter.settings.settings import Settings
+
+
+class Reload:
+    """``current`` is what runs, ``incoming`` what is being started, if anything is."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Settings,
+        sockets: Sockets,
+        registrar: Registrar,
+        selector: selectors.BaseSelector,
+        log: Log,
+    ) -> None:
+        self.current = _generation(1, settings, sockets)
+        self.incoming: Generation | None = None
+        self._source = source
+        self._sockets = sockets
+        self._registrar = registrar
+        self._selector = selector
+        self._log = log
+        self._again = False
+        self._started = 0.0
+
+    @property
+    def generations(self) -> list[Generation]:
+        """Those whose workers should run."""
+        return [self.current] if self.incoming is None else [self.current, self.incoming]
+
+    def boot(self, now: float) -> None:
+        """Put the first generation into service."""
+        self._adopt(self.current, now)
+
+    def begin(self, now: float) -> bool:
+        """Prepare the next generation; whether there is one now. One that is under way is followed by another."""
+        if self.incoming is not None:
+            self._again = True
+            return False
+        try:
+            settings = self._source.load()
+            incoming = _generation(self.current.index + 1, settings, self._sockets)
+        except (ConfigError, BootError) as error:
+            self._sockets.release(self.current.endpoints)
+            self._keep_old(str(error))
+            return False
+        for name in self.current.settings.differences(settings):
+            self._log.say(f"{name} changed: that needs a restart, the old value stays")
+        for notice in settings.notices:
+            self._log.say(notice)
+        self._started = now
+        self.incoming = incoming
+        self._adopt(incoming, now)
+        return True
+
+    def complete(self, fleet: Fleet, now: float) -> list[Member] | None:
+        """Swap if all of the incoming workers are ready: the old members, which are to drain. None: no swap."""
+        incoming = self.incoming
+        if incoming is None or not fleet.ready(incoming.index, incoming.target):
+            return None
+        old = fleet.of(self.current.index)
+        self.current, self.incoming = incoming, None
+        self._sockets.release(incoming.endpoints)
+        self._log.say(f"reloaded in {now - self._started:.2f} seconds; {len(old)} old workers drain")
+        return old
+
+    def wanted_again(self) -> bool:
+        """Whether another reload was asked for meanwhile; asking clears it."""
+        again, self._again = self._again, False
+        return again
+
+    def abort(self, reason: str) -> None:
+        """Forget the incoming generation; the old one stays as it is."""
+        self.incoming = None
+        self._again = False
+        self._adopt(self.current, time.monotonic())
+        self._sockets.release(self.current.endpoints)
+        self._keep_old(reason)
+
+    def cancel(self) -> None:
+        """The router stops: there is no next generation."""
+        self.incoming = None
+        self._again = False
+
+    def _adopt(self, generation: Generation, now: float) -> None:
+        self._registrar.adopt(generation, now)
+        self._registrar.watch(self._selector)
+
+    def _keep_old(self, reason: str) -> None:
+        for line in reason.splitlines():
+            self._log.say(f"reload failed: {line}")
+        self._log.say("reload failed: the old configuration stays in use")
+
+
+def _generation(index: int, settings: Settings, sockets: Sockets) -> Generation:
+    """Raises BootError; sockets that were bound before are left open."""
+    endpoints = sockets.bind(settings)
+    return Generation(index, settings, endpoints, static_nodes(settings), settings.number("fastrouter-processes"))

@@ -1,0 +1,130 @@
+"""Settings as text for people: the help, the effective configuration, and what --check prints.
+
+Pure: it returns text and prints nothing. The effective configuration can be read again and gives the same settings.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from uwsgirouter.settings import values
+from uwsgirouter.settings.address import Kind
+from uwsgirouter.settings.settings import Settings
+from uwsgirouter.settings.table import OPTIONS, SECTIONS, WITHOUT_VALUE, Option, Type
+
+_USAGE = """\
+usage: uwsgirouter [OPTION ...] [FILE.ini ...]
+
+A router for uwsgi-protocol applications that announce themselves. Every option can stand on the command line and
+in an ini file (without the dashes); they count in the order in which they are given.
+"""
+_WIDTH = 100
+_INDENT = 6
+
+
+def help_text() -> str:
+    """The text of --help: every row, by section."""
+    parts = [_USAGE]
+    for section, heading in SECTIONS.items():
+        rows = [_help(option) for option in OPTIONS if option.section == section]
+        parts.append(f"{heading}:\n" + "".join(rows))
+    return "\n".join(parts)
+
+
+def show_config(settings: Settings) -> str:
+    """The effective configuration as an ini file: what was given, then the defaults as comments."""
+    given = [(option, text) for option in OPTIONS if option.is_value for text in _texts(settings, option)]
+    lines = ["[uwsgirouter]", *(f"{option.name} = {text.replace('%', '%%')}" for option, text in given)]
+    unset = [option for option in OPTIONS if option.is_value and not settings.is_set(option.name)]
+    lines += ["", "; defaults", *(f"; {option.name} = {option.default}".rstrip() for option in unset)]
+    return "\n".join(lines) + "\n"
+
+
+def check_text(settings: Settings, inherits_sockets: bool) -> str:
+    """What the router would do: addresses, ways to find nodes, workers."""
+    return "\n".join(
+        [*_listeners(settings, inherits_sockets), *_ways(settings), _workers(settings), "configuration ok", ""]
+    )
+
+
+def _texts(settings: Settings, option: Option) -> tuple[str, ...]:
+    if not settings.is_set(option.name):
+        return ()
+    return settings.texts(option.name) if option.repeatable else (settings.text(option.name),)
+
+
+def _help(option: Option) -> str:
+    head = ", ".join(_spelling(option, name) for name in option.spellings)
+    facts = [option.help]
+    if option.is_value and option.type is not Type.BOOL:
+        facts.append(f"({facts_of(option)})")
+    elif option.default == "true":
+        facts.append("(default true)")
+    body = textwrap.fill(" ".join(facts), _WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+    first = textwrap.fill(head, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
+    return f"{first}\n{body}\n"
+
+
+def facts_of(option: Option) -> str:
+    """Type, unit and range, default and repetition in one line."""
+    facts = [values.allowed(option)]
+    if option.default:
+        facts.append(f"default {option.default}")
+    if option.repeatable:
+        facts.append("repeatable")
+    return "; ".join(facts)
+
+
+def _spelling(option: Option, name: str) -> str:
+    if option.type in (Type.BOOL, Type.COMMAND) or option.name in WITHOUT_VALUE:
+        return name
+    value = _VALUES.get(option.type, "VALUE")
+    return f"{name} [{value}]" if option.bare is not None else f"{name} {value}"
+
+
+_VALUES = {
+    Type.INT: "N",
+    Type.SECONDS: "SECONDS",
+    Type.PATH: "PATH",
+    Type.LISTEN: "ADDRESS",
+    Type.PEER: "ADDRESS",
+    Type.DATAGRAM: "ADDRESS",
+    Type.USER: "USER",
+    Type.GROUP: "GROUP",
+    Type.OWNER: "USER[:GROUP]",
+    Type.MODE: "MODE",
+    Type.VARIABLE: "NAME=VALUE",
+    Type.FILE: "FILE[:SECTION]",
+    Type.PLACEHOLDER: "NAME=VALUE",
+}
+
+
+def _listeners(settings: Settings, inherits_sockets: bool) -> list[str]:
+    lines = []
+    shared = settings.addresses("shared-socket")
+    for index, address in enumerate(settings.addresses("fastrouter")):
+        real = shared[address.port] if address.kind is Kind.SHARED else address
+        name = address.text if real is address else f"{real.text} (shared-socket {address.text})"
+        lines.append(f"listens on {name}, {real.kind.value} ({settings.where('fastrouter', index)})")
+    if inherits_sockets:
+        lines.append("listens on the sockets that systemd passes (LISTEN_FDS)")
+    return lines
+
+
+def _ways(settings: Settings) -> list[str]:
+    tolerance = settings.text("subscription-tolerance")
+    lines = []
+    for index, address in enumerate(settings.addresses("fastrouter-subscription-server")):
+        where = settings.where("fastrouter-subscription-server", index)
+        lines.append(
+            f"nodes announce themselves on {address.text}, {'unix datagrams' if address.is_unix else 'UDP'}, "
+            f"and expire {tolerance} seconds after their last announcement ({where})"
+        )
+    for index, address in enumerate(settings.addresses("fastrouter-to")):
+        lines.append(f"static node {address.text} ({settings.where('fastrouter-to', index)})")
+    return lines or ["no way to find nodes"]
+
+
+def _workers(settings: Settings) -> str:
+    count = settings.number("fastrouter-processes")
+    return f"{count} router worker{'s' if count > 1 else ''}"
