@@ -27,6 +27,7 @@ LAYERS = [
     "model",
     "protocol",
     "settings",
+    "log",
     "errors",
 ]
 """From the top down. A module may import its own package and whatever stands below it."""

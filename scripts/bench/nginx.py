@@ -34,7 +34,7 @@ TEMPLATE = """\
 {user}daemon off;
 worker_processes 1;
 pid {prefix}/nginx.pid;
-error_log {prefix}/nginx-error.log warn;
+error_log stderr warn;
 events {{ worker_connections 4096; }}
 http {{
     access_log off;
@@ -81,12 +81,4 @@ def user_line() -> str:
 
 def command(binary: str, prefix: Path) -> list[str]:
     """nginx in the foreground, with the configuration that stands in ``prefix``."""
-    return [
-        binary,
-        "-p",
-        str(prefix),
-        "-c",
-        str(prefix / "nginx.conf"),
-        "-e",
-        str(prefix / "nginx-error.log"),
-    ]
+    return [binary, "-p", str(prefix), "-c", str(prefix / "nginx.conf"), "-e", "stderr"]

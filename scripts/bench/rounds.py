@@ -74,7 +74,7 @@ class Figures:
 
 
 def run(layout: Layout, works: Sequence[Work], rounds: int, say: Callable[[str], None]) -> dict[str, Figures]:
-    """All rounds of all loads; the figures by load. BenchError, with the router's log, if a request failed."""
+    """All rounds of all loads; the figures by load. BenchError, with the logs, if a request failed."""
     figures = {work.key: Figures() for work in works}
     for number in range(1, rounds + 1):
         with Site(layout) as site:
@@ -89,12 +89,12 @@ def run(layout: Layout, works: Sequence[Work], rounds: int, say: Callable[[str],
 def measure(work: Work, site: Site, figures: Figures) -> None:
     """One load's turns of one round, added to ``figures``."""
     for lane in site.lanes:
-        take(lane, work.warm_up)
+        take(site, lane, work.warm_up)
     machine, own = machine_busy(), site.cpu()
     seconds = {lane.name: 0.0 for lane in site.lanes}
     units = dict(seconds)
     for lane in order(site.lanes, work.turns):
-        used, done = take(lane, work.turn)
+        used, done = take(site, lane, work.turn)
         seconds[lane.name] += used
         units[lane.name] += done
     own = site.cpu() - own
@@ -110,13 +110,13 @@ def order(lanes: Sequence[Lane], turns: int) -> Iterator[Lane]:
         yield from lanes if turn % 2 == 0 else reversed(lanes)
 
 
-def take(lane: Lane, load: Load) -> tuple[float, float]:
+def take(site: Site, lane: Lane, load: Load) -> tuple[float, float]:
     """One turn of one lane; seconds of CPU of its router's process tree, units of work done."""
     before = lane.router.cpu()
     try:
         units = load(lane.front)
     except (BenchError, OSError) as error:
-        raise BenchError(f"{lane.name}: {error}\n{lane.router.log_end()}") from error
+        raise BenchError(f"{lane.name}: {error}\n{site.logs(lane)}") from error
     return lane.router.cpu().since(before), units
 
 

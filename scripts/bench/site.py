@@ -21,6 +21,7 @@ from scripts.bench.processes import BenchError, Daemon, accepts, answers, free_a
 
 FASTROUTER = "fastrouter"
 OURS = "ours"
+SHARED = ("application", "nginx")
 
 
 class Placement(Enum):
@@ -81,6 +82,10 @@ class Site:
     ) -> None:
         self._exit.close()
 
+    def logs(self, lane: Lane) -> str:
+        """The ends of the logs of a lane's router, of nginx and of the application."""
+        return "\n".join(daemon.log_end() for daemon in self._daemons if daemon.name in (lane.name, *SHARED))
+
     def cpu(self) -> float:
         """Seconds of CPU of all that was started, and of this script."""
         return own_cpu() + sum(daemon.cpu().seconds for daemon in self._daemons)
@@ -91,7 +96,7 @@ class Site:
         router_cores, other_cores = cores_of(self.layout.placement, self.layout.cores)
         node = free_address()
         app = self._uwsgi.app(node, self.layout.app_processes)
-        self._run("application", app, prefix, node, other_cores)
+        self._run(SHARED[0], app, prefix, node, other_cores)
         routers: dict[str, str] = {}
         for name, kind in self.layout.lanes:
             listen, front = free_address(), free_address()
@@ -102,7 +107,7 @@ class Site:
         text = nginx.configuration(prefix, routers, self.layout.buffer_size)
         (prefix / "nginx.conf").write_text(text)
         web = nginx.command(self._nginx, prefix)
-        self._run("nginx", web, prefix, self.lanes[0].front, other_cores)
+        self._run(SHARED[1], web, prefix, self.lanes[0].front, other_cores)
         for lane in self.lanes:
             lane.router.wait_until(partial(answers, lane.front), "answer through nginx")
 

@@ -167,7 +167,6 @@ class Replicas(RuleBasedStateMachine):
         node = self.master.nodes[data.draw(st.sampled_from(sorted(self.master.nodes)))]
         if node.state is not State.DRAINING:
             self.sessions[node.id] += 1
-            self.named[node.key, node.address.identity] = self.sessions[node.id]
 
     @precondition(lambda self: +self.sessions)
     @rule(data=st.data())

@@ -118,3 +118,11 @@ def test_the_steady_load_counts_and_tells_failures(servers: Servers) -> None:
     assert load.share() == {b"one": len(load.results) - len(load.failures)}
     assert {outcome.error[:22] for outcome in load.failures} <= {"ConnectionRefusedError", "ConnectionResetError: "}
     assert load.achieved() > 150
+
+
+def test_the_c_fastrouter_runs_as_an_oracle(servers: Servers) -> None:
+    node = servers.node(answer(b"through C"))
+    config = f"[uwsgi]\nfastrouter = {local()}\nfastrouter-to = {node.address}\n"
+    router = servers.fastrouter(config=config)
+    assert fetch(router.address).body == b"through C"
+    assert len(router.wait_for_workers(1)) == 1

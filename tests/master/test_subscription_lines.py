@@ -1,0 +1,66 @@
+"""What the log says of the registry's changes: the FastRouter's words, since people grep them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from uwsgirouter.master.subscriptions import describe, hash_key
+from uwsgirouter.model.registry import Change, Happening
+from uwsgirouter.model.table import STATIC_KEY
+from uwsgirouter.settings.address import parse_peer
+
+PREFIX = f"[uwsgi-subscription for pid {os.getpid()}] "
+
+
+def described(happening: Happening, key: bytes = b"foo.com", reason: str = "") -> str | None:
+    return describe(Change(happening, key, parse_peer("127.0.0.1:3031")), reason, 17.0)
+
+
+@pytest.mark.parametrize(
+    ("happening", "line"),
+    [
+        (Happening.NEW_POOL, "new pool: foo.com (hash key: 11571)"),
+        (Happening.NEW, "foo.com => new node: 127.0.0.1:3031"),
+        (Happening.BACK, "foo.com => node is back: 127.0.0.1:3031"),
+        (Happening.EXPIRED, "foo.com => marking 127.0.0.1:3031 as failed (no announce received in 17 seconds)"),
+        (Happening.LEFT, "foo.com => removing node: 127.0.0.1:3031 (unsubscribed)"),
+        (Happening.LEAVING, "foo.com => draining node: 127.0.0.1:3031 (unsubscribed)"),
+        (Happening.DRAINED, "foo.com => removing node: 127.0.0.1:3031 (drained)"),
+        (Happening.FULL, "foo.com => refusing node: 127.0.0.1:3031 (the registry is full)"),
+    ],
+)
+def test_the_words(happening: Happening, line: str) -> None:
+    assert described(happening) == PREFIX + line
+
+
+def test_a_failure_says_why() -> None:
+    line = described(Happening.FAILED, reason="Connection refused")
+    assert line == PREFIX + "foo.com => marking 127.0.0.1:3031 as failed (Connection refused)"
+
+
+def test_other_values_are_not_worth_a_line() -> None:
+    assert described(Happening.UPDATED) is None
+
+
+def test_static_nodes_have_words_of_their_own() -> None:
+    failed = described(Happening.FAILED, STATIC_KEY, "Connection refused")
+    assert failed is not None and failed.endswith(
+        "] marking static node 127.0.0.1:3031 as failed (Connection refused)"
+    )
+    back = described(Happening.BACK, STATIC_KEY)
+    assert back is not None and back.endswith("] static node 127.0.0.1:3031 is tried again")
+    assert described(Happening.CONFIGURED, STATIC_KEY) is None
+    assert described(Happening.DISCARDED, STATIC_KEY) is None
+
+
+def test_a_key_cannot_forge_a_line() -> None:
+    line = described(Happening.NEW, b"a\n\x1b[2Jb")
+    assert line is not None and line.isprintable() and "a\\n\\x1b[2Jb => new node" in line
+
+
+def test_the_hash_is_the_one_in_uwsgis_log() -> None:
+    assert hash_key(b"foo.com") == 11571
+    assert hash_key(b"") == 5381
+    assert hash_key(b"\xff" * 255) < 0xFFFF
