@@ -96,7 +96,7 @@ Any other letter stands for nothing, with a notice.
 **Environment and files.** `$(NAME)` is an environment variable, `$(NAME:-text)` has a default for one that is unset or
 empty, `$(NAME-text)` for one that is unset; `@(path)` is the content of a file without its last line break. They
 come first, so a file's name may hold a variable. What is unset stays as it is written; in an option of the router
-that is an error. `env = NAME=value` sets a variable for the router's processes; it is not seen by `$(NAME)` in the files.
+that is an error. `env = NAME=value` sets a variable for the processes of the router; `$(NAME)` does not see it.
 
 **Conditions and loops.** `%(_)` is what was found, or the word at hand. Blocks do not nest, and end with their file.
 

@@ -106,7 +106,7 @@ def test_what_is_refused_and_why(text: str, said: str) -> None:
     "text", ["=", "=-1", "=1024", "=x", "=" + "1" * 5000, "fd://", "fd://-1", "fd://x", "fd://9999999", "fd://1.5"]
 )
 def test_listeners_that_are_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="shared-socket|descriptor's number"):
+    with pytest.raises(ConfigError, match=r"shared-socket|descriptor's number"):
         parse_listen(text)
 
 

@@ -81,5 +81,6 @@ def test_every_module_has_a_docstring() -> None:
 
 def test_the_layer_list_is_the_documented_one() -> None:
     text = (PACKAGE.parent / "docs" / "architecture.md").read_text()
-    positions = [text.index(f"    {name}") for name in LAYERS[1:]]
+    layout = text[text.index("## Layout") :]
+    positions = [layout.index(f"\n    {name} ") for name in LAYERS[1:]]
     assert positions == sorted(positions)

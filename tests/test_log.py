@@ -101,7 +101,9 @@ def test_a_block_is_one_line_each(reader: Reader) -> None:
     assert [line.partition("] ")[2] for line in lines] == ["Traceback", "  File x", "Error: y"]
 
 
-@pytest.mark.parametrize("text", ["a\nb", "a\r\nb", "\udcff", "é\u2028", "\0", "x" * 100_000, "é" * 5000, "", "\n" * 9000])
+@pytest.mark.parametrize(
+    "text", ["a\nb", "a\r\nb", "\udcff", "é\u2028", "\0", "x" * 100_000, "é" * 5000, "", "\n" * 9000]
+)
 def test_one_text_is_one_line_of_bounded_size(reader: Reader, text: str) -> None:
     log = Log()
     log.line(text)
@@ -130,7 +132,7 @@ def test_any_text_is_one_line(text: str) -> None:
 def test_a_full_pipe_drops_lines_and_counts_them(reader: Reader) -> None:
     log = Log()
     took = reader.fill()
-    writer = threading.Thread(target=lambda: [log.line("lost") for _ in range(100)], daemon=True)
+    writer = threading.Thread(target=log.block, args=("lost\n" * 100,), daemon=True)
     writer.start()
     writer.join(10)
     assert not writer.is_alive(), "the log waited for its reader"

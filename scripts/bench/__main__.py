@@ -29,7 +29,7 @@ QUICK = {"rounds": 3, "seconds": 1, "transfers": 1}
 MEBIBYTE = 1 << 20
 
 NEIGHBOURS = 0.05
-"""What other processes may use, as a part of what the set-up uses, before the result says so."""
+"""Cores that other processes may keep busy before the result says so."""
 
 
 def positive(text: str) -> int:

@@ -7,6 +7,7 @@ happens to lie: only new processes show that, so a round is one draw and the med
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -70,7 +71,7 @@ class Figures:
     done: dict[str, list[float]] = field(default_factory=dict)
     """By lane: units of work."""
     neighbours: list[float] = field(default_factory=list)
-    """CPU seconds that processes with no part in this used meanwhile, per second of CPU that the set-up used."""
+    """Cores that processes with no part in this kept busy meanwhile, with what the host of a virtual one took."""
 
 
 def run(layout: Layout, works: Sequence[Work], rounds: int, say: Callable[[str], None]) -> dict[str, Figures]:
@@ -82,7 +83,7 @@ def run(layout: Layout, works: Sequence[Work], rounds: int, say: Callable[[str],
                 measure(work, site, figures[work.key])
                 costs = ", ".join(f"{name} {cost[-1]:.1f}" for name, cost in figures[work.key].cost.items())
                 others = figures[work.key].neighbours[-1]
-                say(f"round {number} of {rounds}, {work.title}: {costs} {work.unit} (neighbours {others:.0%})")
+                say(f"round {number} of {rounds}, {work.title}: {costs} {work.unit} (neighbours {others:.2f} cores)")
     return figures
 
 
@@ -90,15 +91,15 @@ def measure(work: Work, site: Site, figures: Figures) -> None:
     """One load's turns of one round, added to ``figures``."""
     for lane in site.lanes:
         take(site, lane, work.warm_up)
-    machine, own = machine_busy(), site.cpu()
+    began, machine, own = time.monotonic(), machine_busy(), site.cpu()
     seconds = {lane.name: 0.0 for lane in site.lanes}
     units = dict(seconds)
     for lane in order(site.lanes, work.turns):
         used, done = take(site, lane, work.turn)
         seconds[lane.name] += used
         units[lane.name] += done
-    own = site.cpu() - own
-    figures.neighbours.append(max(0.0, machine_busy() - machine - own) / own)
+    others = (machine_busy() - machine) - (site.cpu() - own)
+    figures.neighbours.append(max(0.0, others) / (time.monotonic() - began))
     for name in seconds:
         figures.cost.setdefault(name, []).append(seconds[name] / units[name] * work.scale)
         figures.done.setdefault(name, []).append(units[name])
@@ -121,5 +122,5 @@ def take(site: Site, lane: Lane, load: Load) -> tuple[float, float]:
 
 
 def disturbed(figures: Mapping[str, Figures], most: float) -> list[str]:
-    """The loads that had a round in which neighbours used more than ``most`` of what the set-up used."""
+    """The loads that had a round in which neighbours kept more than ``most`` cores busy."""
     return [key for key, one in figures.items() if max(one.neighbours) > most]

@@ -46,9 +46,7 @@ def test_other_values_are_not_worth_a_line() -> None:
 
 def test_static_nodes_have_words_of_their_own() -> None:
     failed = described(Happening.FAILED, STATIC_KEY, "Connection refused")
-    assert failed is not None and failed.endswith(
-        "] marking static node 127.0.0.1:3031 as failed (Connection refused)"
-    )
+    assert failed is not None and failed.endswith("] marking static node 127.0.0.1:3031 as failed (Connection refused)")
     back = described(Happening.BACK, STATIC_KEY)
     assert back is not None and back.endswith("] static node 127.0.0.1:3031 is tried again")
     assert described(Happening.CONFIGURED, STATIC_KEY) is None

@@ -37,7 +37,7 @@ def view(table: RouteTable) -> View:
     for key, slot in table.slots.items():
         assert slot.nodes, "a slot without nodes does not exist"
         assert all(node.key == key and table.nodes[node.id] is node for node in slot.nodes)
-    nodes = {
+    nodes: dict[int, tuple[object, ...]] = {
         node.id: (node.key, node.address, node.modifiers, node.weight, node.cores, node.state, node.since)
         for node in table.nodes.values()
     }

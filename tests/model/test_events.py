@@ -51,7 +51,9 @@ def test_every_byte_of_a_key_survives() -> None:
     assert Put.from_row(event.row()) == event
 
 
-@pytest.mark.parametrize("row", [[], [1], ["1", "k", "/a", 0, 0, 1, 0, 0, "up", 0.0], [1, "k", "/a", 0, 0, 1, 0, 0, "?", 0]])
+@pytest.mark.parametrize(
+    "row", [[], [1], ["1", "k", "/a", 0, 0, 1, 0, 0, "up", 0.0], [1, "k", "/a", 0, 0, 1, 0, 0, "?", 0]]
+)
 def test_a_row_of_another_shape_is_a_bug(row: list[object]) -> None:
     with pytest.raises((AssertionError, ValueError)):
         Put.from_row(row)

@@ -37,8 +37,9 @@ class World:
         assert view(self.replica) == view(self.table)
         return [change.happening for change in changes]
 
-    def announce(self, now: float, address: str = "/a", key: bytes = b"k", **values: int) -> list[Happening]:
-        return self.seen(self.registry.announce(Announce(key, parse_peer(address), **values), now))
+    def announce(self, now: float, address: str = "/a", key: bytes = b"k", /, **values: int) -> list[Happening]:
+        announce = Announce(key, parse_peer(address), **values)  # type: ignore[arg-type]  # only numbers are passed
+        return self.seen(self.registry.announce(announce, now))
 
     def leave(self, now: float, address: str = "/a", key: bytes = b"k") -> list[Happening]:
         return self.seen(self.registry.announce(Announce(key, parse_peer(address), leaving=True), now))

@@ -42,7 +42,7 @@ class Known:
 
 
 class Model:
-    """The rules of the registry, as plainly as can be: no order of age, no sets, everything looked through each time."""
+    """The rules of the registry, as plainly as can be: everything is looked through each time."""
 
     def __init__(self, inflight: Counter[Name]) -> None:
         self.nodes: dict[Name, Known] = {}

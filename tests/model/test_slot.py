@@ -66,9 +66,9 @@ def test_failover_visits_those_up_then_those_down_each_once() -> None:
 
 
 def test_a_node_of_small_weight_is_found_behind_one_of_great_weight() -> None:
-    slot = slot_of(UP, UP, weights=[1_000_000, 1])
+    slot = slot_of(DOWN, UP, UP, weights=[1, 1_000_000, 1])
     for _ in range(5):
-        assert slot.next_except([slot.nodes[0]]) is slot.nodes[1]
+        assert slot.next_except([slot.nodes[1]]) is slot.nodes[2]
 
 
 @given(

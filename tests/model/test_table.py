@@ -16,10 +16,27 @@ def test_a_node_comes_changes_and_goes() -> None:
     assert node is not None
     assert routes.nodes == {1: node}
     assert routes.slots[b"foo.com"].nodes == [node]
-    assert routes.apply(replace(put(1), weight=5, modifiers=(5, 1), cores=4, load=9, state=State.DOWN, since=3.0)) is node
-    assert (node.weight, node.modifiers, node.cores, node.load, node.state, node.since) == (5, (5, 1), 4, 9, State.DOWN, 3.0)
+    assert (
+        routes.apply(replace(put(1), weight=5, modifiers=(5, 1), cores=4, load=9, state=State.DOWN, since=3.0)) is node
+    )
+    assert (node.weight, node.modifiers, node.cores, node.load, node.state, node.since) == (
+        5,
+        (5, 1),
+        4,
+        9,
+        State.DOWN,
+        3.0,
+    )
     assert routes.apply(Gone(1)) is node
     assert (routes.nodes, routes.slots) == ({}, {})
+
+
+def test_one_that_went_gets_no_more_requests() -> None:
+    routes = table(put(1), put(2), put(3))
+    slot = routes.slots[b"foo.com"]
+    slot.next()
+    routes.apply(Gone(2))
+    assert {node.id for node in (slot.next() for _ in range(6)) if node} == {1, 3}
 
 
 def test_what_is_not_there_can_go_twice() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from struct import pack
 
 import pytest
@@ -36,7 +37,7 @@ def messages() -> st.SearchStrategy[list[Message]]:
 
 def pieces(stream: bytes, cuts: list[int]) -> list[bytes]:
     edges = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
-    return [stream[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    return [stream[start:end] for start, end in pairwise(edges)]
 
 
 @pytest.mark.parametrize(("data", "message"), EXAMPLES, ids=lambda value: str(value)[:20])

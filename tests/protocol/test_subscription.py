@@ -40,9 +40,9 @@ REAL = (
 )
 
 
-def datagram(head: tuple[int, int] = (224, 0), **variables: bytes) -> bytes:
+def datagram(modifiers: tuple[int, int] = (224, 0), /, **variables: bytes) -> bytes:
     given = {"key": b"foo.com", "address": b"127.0.0.1:3031"} | variables
-    return encode_packet([(name.encode(), value) for name, value in given.items()], *head)
+    return encode_packet([(name.encode(), value) for name, value in given.items()], *modifiers)
 
 
 def refusal(data: bytes) -> str:
@@ -59,7 +59,7 @@ def assert_usable(announce: Announce) -> None:
     assert announce.address.is_unix or 1 <= announce.address.port <= 65535
     assert 0 <= announce.modifier1 <= 255 and 0 <= announce.modifier2 <= 255
     assert 1 <= announce.weight <= WEIGHT_MAX
-    assert 0 <= announce.cores and 0 <= announce.load < 1 << 63
+    assert announce.cores >= 0 and 0 <= announce.load < 1 << 63
     assert parse_peer(announce.address.text) == announce.address
 
 
@@ -219,7 +219,9 @@ def test_addresses_that_nobody_can_use(address: bytes) -> None:
 
 
 def test_only_the_uwsgi_protocol() -> None:
-    assert decode_announce(datagram(proto=b"uwsgi")) == decode_announce(datagram(proto=b"")) == decode_announce(datagram())
+    assert (
+        decode_announce(datagram(proto=b"uwsgi")) == decode_announce(datagram(proto=b"")) == decode_announce(datagram())
+    )
     for protocol in (b"http", b"fastcgi", b"UWSGI", b"x" * 3000):
         assert refusal(datagram(proto=protocol)) == "other protocol"
 
@@ -271,7 +273,14 @@ def names() -> st.SearchStrategy[bytes]:
     return st.sampled_from([b"key", b"address", b"modifier1", b"weight", b"cores", b"load", b"proto", b"sign", b"unix"])
 
 
-@given(st.lists(st.tuples(names(), st.one_of(st.binary(max_size=300), addresses().map(lambda a: a.encode("utf-8", "surrogateescape")))), max_size=8))
+@given(
+    st.lists(
+        st.tuples(
+            names(), st.one_of(st.binary(max_size=300), addresses().map(lambda a: a.encode("utf-8", "surrogateescape")))
+        ),
+        max_size=8,
+    )
+)
 def test_any_variables(items: list[tuple[bytes, bytes]]) -> None:
     judged(encode_packet(items, 224))
 
@@ -285,7 +294,7 @@ def test_any_address(address: bytes) -> None:
 
 @given(announces())
 def test_whatever_is_accepted_can_be_dialled(announce: Announce) -> None:
-    """A socket call may fail, but only as the system fails (OSError): anything else would end a session without a word."""
+    """A socket call may fail, but only by OSError: anything else would end a session without a word."""
     assert_connectable(announce)
 
 
@@ -340,6 +349,9 @@ def test_a_variable_hidden_in_a_value_says_nothing() -> None:
 def test_addresses_in_bulk_keep_their_value() -> None:
     for number in range(1, 1 << 32, 40_000_003):
         text = f"{IPv4Address(number)}:{1 + number % 65535}"
-        assert decode_announce(datagram(address=text.encode())).address.sockaddr == (str(IPv4Address(number)), 1 + number % 65535)
+        assert decode_announce(datagram(address=text.encode())).address.sockaddr == (
+            str(IPv4Address(number)),
+            1 + number % 65535,
+        )
     long_form = IPv6Address(7).exploded
     assert decode_announce(datagram(address=f"[{long_form}]:80".encode())).address.sockaddr == ("::7", 80)

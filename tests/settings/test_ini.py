@@ -70,7 +70,9 @@ def test_an_empty_file_has_no_lines() -> None:
     assert parse("[a]\n", "f") == []
 
 
-@pytest.mark.parametrize(("text", "place"), [("\n[uwsgi\n", "f.ini:2"), ("[uwsgi]x\n", "f.ini:1"), ("\n\n = a", "f.ini:3")])
+@pytest.mark.parametrize(
+    ("text", "place"), [("\n[uwsgi\n", "f.ini:2"), ("[uwsgi]x\n", "f.ini:1"), ("\n\n = a", "f.ini:3")]
+)
 def test_a_broken_line_is_an_error_with_its_place(text: str, place: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(text, "f.ini")

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.settings.files import Files
 from uwsgirouter.settings import names
 from uwsgirouter.settings.table import OPTIONS
@@ -27,7 +25,14 @@ def test_the_page_is_up_to_date(project: Path) -> None:
 def test_every_row_and_every_listed_name_stands_on_the_page(project: Path) -> None:
     text = page(project)
     rows = [name for option in OPTIONS for name in (option.name, *option.aliases)]
-    listed = [*names.IGNORED_FLAGS, *names.IGNORED_VALUES, *names.APPLICATION, *names.WORKERS, *names.LATER, *names.REFUSED]
+    listed = [
+        *names.IGNORED_FLAGS,
+        *names.IGNORED_VALUES,
+        *names.APPLICATION,
+        *names.WORKERS,
+        *names.LATER,
+        *names.REFUSED,
+    ]
     assert [name for name in rows + listed if f"`{name}`" not in text] == []
 
 
@@ -54,8 +59,3 @@ def test_the_page_tells_that_it_is_stale(project: Path, tmp_path: Path) -> None:
     assert "make docs" in stale.stdout
     assert subprocess.run(run, check=False, env=environment).returncode == 0
     assert subprocess.run([*run, "--check"], check=False, env=environment).returncode == 0
-
-
-@pytest.mark.parametrize("word", ["/work", "/tmp/venv"])
-def test_the_page_names_no_path_of_a_developers_machine(project: Path, word: str) -> None:
-    assert word not in page(project)

@@ -18,7 +18,14 @@ def test_a_name_stands_in_one_row_only() -> None:
 
 
 def test_a_name_of_the_table_is_in_no_other_list() -> None:
-    lists = [names.IGNORED_FLAGS, names.IGNORED_VALUES, names.WORKERS, names.APPLICATION, names.LATER, names.REFUSED.keys()]
+    lists = [
+        names.IGNORED_FLAGS,
+        names.IGNORED_VALUES,
+        names.WORKERS,
+        names.APPLICATION,
+        names.LATER,
+        names.REFUSED.keys(),
+    ]
     counted = Counter(name for found in [BY_NAME.keys(), *lists] for name in found)
     assert [name for name, count in counted.items() if count > 1] == []
 

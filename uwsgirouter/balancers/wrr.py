@@ -2,8 +2,8 @@
 
 Equal weights (the usual case) are a rotation, O(1). Otherwise each turn gives every node its weight in credit and takes
 the whole sum from the richest, so that a node's turns are spread over the round; credits live in the nodes and survive
-a rebuild, so that frequent changes in a slot do not favour its first node. A rebuild bounds them by the new sum, so that
-what a node owes from days of greater weights does not keep it waiting. Pure; never yields.
+a rebuild, so that frequent changes in a slot do not favour its first node. A rebuild bounds them by the new sum, so
+that what a node owes from days of greater weights does not keep it waiting. Pure; never yields.
 (The C FastRouter gives weight / smallest weight in whole numbers, in bursts: 3 and 2 become 1 and 1 there.)
 """
 

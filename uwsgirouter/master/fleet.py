@@ -1,8 +1,8 @@
 """The fleet: which workers there are, which there should be, and when a dead one is replaced.
 
-One idea: decisions are pure. Everything here takes ``now`` (monotonic seconds) and returns what to do; the supervisor does
-it. Invariants: a generation has at most one serving member for each number; a member's row of the shared memory is
-nobody else's while it lives.
+One idea: decisions are pure. Everything here takes ``now`` (monotonic seconds) and returns what to do; the supervisor
+does it. Invariants: a generation has at most one serving member for each number; a member's row of the shared memory
+is nobody else's while it lives.
 """
 
 from __future__ import annotations

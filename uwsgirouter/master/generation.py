@@ -1,8 +1,8 @@
 """A generation: one configuration with its sockets, and the workers that run it.
 
-One idea: a reload makes a whole new generation beside the old one and swaps only when all of its workers are ready, so
-whatever fails on the way leaves the old one as it was. Resolving names for static nodes happens here, at load, because the
-master alone may wait (and only then).
+One idea: a reload makes a whole new generation beside the old one and swaps only when all of its workers are ready,
+so whatever fails on the way leaves the old one as it was. Resolving names for static nodes happens here, at load,
+because the master alone may wait (and only then).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What a new worker process does first: become a worker and nothing but a worker.
 
-One idea: a child starts with everything its master has, and must let go of all that is not its own before it serves: the
-master's signals, the channels of its siblings (or a dead master would go unnoticed), the datagram sockets, and rights.
+One idea: a child starts with everything its master has, and must let go of all that is not its own before it serves:
+the master's signals, the channels of its siblings (or a dead master would go unnoticed), the datagram sockets, and
+rights.
 """
 
 from __future__ import annotations

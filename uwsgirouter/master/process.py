@@ -1,7 +1,7 @@
 """The process itself: background, directory, users, limits, pid file, log file.
 
-One idea: each function is one thing that a daemon does to its own process, and raises :class:`BootError` with a sentence
-when the machine does not let it. Nothing here knows of workers or sockets.
+One idea: each function is one thing that a daemon does to its own process, and raises :class:`BootError` with a
+sentence when the machine does not let it. Nothing here knows of workers or sockets.
 """
 
 from __future__ import annotations
@@ -9,11 +9,19 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from collections.abc import Iterable
 
 from uwsgirouter.errors import BootError
 from uwsgirouter.settings.settings import Settings
 
 LOG_MODE = 0o640
+
+
+def set_environment(variables: Iterable[str]) -> None:
+    """``env``: each NAME=value for this process and its children."""
+    for variable in variables:
+        name, _, value = variable.partition("=")
+        os.environ[name] = value
 
 
 def enter_directory(path: str) -> None:

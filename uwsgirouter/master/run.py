@@ -29,6 +29,7 @@ def run(source: Source, settings: Settings) -> int:
 
 def _prepare(source: Source, settings: Settings, log: Log) -> Supervisor:
     """What needs rights comes first, then the rights go."""
+    process.set_environment(settings.texts("env"))
     process.enter_directory(settings.text("chdir"))
     process.limit_descriptors(settings.optional_number("max-fd"))
     if settings.text("daemonize"):

@@ -1,9 +1,9 @@
 """The sockets of the master: bound once, kept over reloads, inherited by every worker.
 
 One idea: a socket is known by the address that the configuration gives it. A new configuration takes what is there
-already and binds only the rest, so an address in both is never closed; a configuration that fails gives back only what
-it bound itself. It knows the kernel's calls, nothing of processes. Sockets that came from outside (systemd, ``fd://``) are
-never unlinked.
+already and binds only the rest, so an address in both is never closed; a configuration that fails gives back only
+what it bound itself. It knows the kernel's calls, nothing of processes. Sockets that came from outside (systemd,
+``fd://``) are never unlinked.
 """
 
 from __future__ import annotations

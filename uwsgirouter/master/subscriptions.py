@@ -1,7 +1,7 @@
 """The subscription server: datagrams in, announcements out.
 
-One idea: a datagram can harm nobody. It is read at once or lost, judged by :mod:`uwsgirouter.protocol.subscription`, and
-what is wrong with it is counted by reason and logged once a second at most, with its sender. It owns the datagram
+One idea: a datagram can harm nobody. It is read at once or lost, judged by :mod:`uwsgirouter.protocol.subscription`,
+and what is wrong with it is counted by reason and logged once a second at most, with its sender. It owns the datagram
 sockets; what an announcement means is the registry's to say. It must not block: each pass reads a bounded number.
 """
 

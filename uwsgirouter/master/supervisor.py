@@ -1,9 +1,9 @@
 """The master's loop: wait, note signals and deaths, ask the fleet what to do, do it.
 
 One idea: everything that happens to the processes happens here, in one thread, one thing after the other; signal
-handlers only enqueue, and what decides (the fleet, the registry, the generation to be) is pure or stands in a module of its
-own. It never sees a client's byte and has no gevent hub. Invariants: the listeners of the current generation are open
-as long as the master lives; a worker is replaced or killed by nobody else. See docs/signals.md.
+handlers only enqueue, and what decides (the fleet, the registry, the generation to be) is pure or stands in a module
+of its own. It never sees a client's byte and has no gevent hub. Invariants: the listeners of the current generation
+are open as long as the master lives; a worker is replaced or killed by nobody else. See docs/signals.md.
 """
 
 from __future__ import annotations

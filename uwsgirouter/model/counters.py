@@ -1,7 +1,8 @@
 """Counters that all processes see: one row a worker in shared memory.
 
-One idea: a cell has one writer (the worker whose row it is), so no lock is needed; readers add up the column. The memory
-is given from outside (an anonymous mapping made by the master before the first fork), so this module does no I/O.
+One idea: a cell has one writer (the worker whose row it is), so no lock is needed; readers add up the column. The
+memory is given from outside (an anonymous mapping made by the master before the first fork), so this module does no
+I/O.
 Invariant: the master clears a row only when its worker is dead. In-flight cells are signed: a column's sum is the
 number of sessions that a node has under way, over all workers.
 """

@@ -1,8 +1,8 @@
 """The master's registry: what announcements, failures and time do to the route table.
 
 One idea: decisions here, replay everywhere. Each method takes ``now`` (monotonic seconds), changes the table through
-events, and returns the :class:`Change` list, from which the master writes its log lines and what it sends to the workers.
-Pure: no I/O, no clock, never yields. It asks one thing of the world: how many sessions a node has under way.
+events, and returns the :class:`Change` list, from which the master writes its log lines and what it sends to the
+workers. Pure: no I/O, no clock, never yields. It asks one thing of the world: how many sessions a node has under way.
 Invariant: a number (id) is given to a new node only when no session of its former bearer is left.
 """
 

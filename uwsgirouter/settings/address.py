@@ -86,7 +86,9 @@ _FAMILIES = {
 def parse_listen(text: str) -> Address:
     """An address to bind: every form is allowed. Raises :class:`ConfigError` that says what is."""
     if text.startswith("="):
-        return Address(Kind.SHARED, "", _number(text, text[1:], 0, 1023, "=N takes the number of a shared-socket"), text)
+        return Address(
+            Kind.SHARED, "", _number(text, text[1:], 0, 1023, "=N takes the number of a shared-socket"), text
+        )
     if text.startswith("fd://"):
         return Address(Kind.FD, "", _number(text, text[5:], 0, 1 << 20, "fd://N takes a descriptor's number"), text)
     return parse_peer(text, port_zero=True)

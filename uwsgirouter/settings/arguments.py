@@ -8,7 +8,6 @@ to do and not how to route.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -45,7 +44,7 @@ def parse(argv: Sequence[str]) -> Arguments:
     rest = list(argv)
     while rest:
         word = rest.pop(0)
-        if word == "-" or not word.startswith("-"):
+        if word == "-" or word.startswith("-:") or not word.startswith("-"):
             arguments.given.append(("ini", _bare_file(word)))
             continue
         spelling, value = _split(word)
@@ -103,9 +102,9 @@ def _next(spelling: str, rest: list[str]) -> str:
 
 def _bare_file(word: str) -> str:
     """A word that is no option: the name of an ini file, perhaps with a section."""
-    path = word if os.path.exists(word) else word.rpartition(":")[0] or word
+    path = word if word.endswith(_FILES) else word.rpartition(":")[0] or word
     if path.endswith(_OTHER_FORMATS):
         raise UsageError(f"{word}: only ini files are read")
-    if word != "-" and not path.endswith(_FILES) and not os.path.isfile(path):
-        raise UsageError(f"unexpected argument {word}: neither an option nor an ini file")
+    if path != "-" and not path.endswith(_FILES):
+        raise UsageError(f"unexpected argument {word}: neither an option nor an ini file (-c {word} reads any name)")
     return word

@@ -98,12 +98,16 @@ class Gathering:
         """Read ``file``, ``file:section`` or ``:section`` (of the last file read) in its place."""
         if self._depth == DEPTH:
             raise ConfigError(f"ini = {text}: more than {DEPTH} files within files; do they name each other?", where)
+        if "://" in text:
+            raise ConfigError(f"ini = {text}: only files are read, and - for standard input", where)
         given, section = self._named(text, where)
         content = self._read(given, where)
         self._last_file = given
         if not self.first_file:
             self.first_file = given
         own = magic.of_file(given, section, self.cwd)
+        if text.startswith(":"):
+            own["o"] = ""  # as uWSGI: the name was not given
         if not self._first and not is_include:
             self._first = magic.of_first(own)
         outer, self._block = self._block, None
@@ -124,8 +128,6 @@ class Gathering:
     def _read(self, given: str, where: str) -> str:
         if given == magic.STANDARD_INPUT:
             return self.standard_input()
-        if "://" in given:
-            raise ConfigError(f"{given}: only files are read, and - for standard input", where)
         try:
             with open(
                 os.path.join(self.cwd, given), encoding="utf-8-sig", errors="surrogateescape", newline=""

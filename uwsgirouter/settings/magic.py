@@ -8,7 +8,9 @@ variables.
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
 import socket
 import time
@@ -95,8 +97,6 @@ def _inode(path: str) -> str:
 
 
 def _user_name(uid: int) -> str:
-    import pwd
-
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -104,8 +104,6 @@ def _user_name(uid: int) -> str:
 
 
 def _group_name(gid: int) -> str:
-    import grp
-
     try:
         return grp.getgrgid(gid).gr_name
     except KeyError:

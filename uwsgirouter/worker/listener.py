@@ -51,6 +51,11 @@ class Listener:
         self._watcher.stop()
         self._resume.stop()
 
+    def rest(self) -> None:
+        """Leave connections in the backlog for a moment."""
+        self._watcher.stop()
+        self._resume.again(self._try_again)
+
     def close(self) -> None:
         """Accept no more; the master's descriptor stays open."""
         self.pause()
@@ -91,8 +96,7 @@ class Listener:
         """accept(2) hands over errors of the new connection too: those are its own affair, the next may be well."""
         self._router.cells[Counter.ACCEPT_ERRORS] += 1
         if error.errno in _CAPACITY:
-            self._watcher.stop()
-            self._resume.again(self._try_again)
+            self.rest()
         self._say(f"accept() failed: {os.strerror(error.errno or 0)}", time.monotonic())
 
     def _try_again(self) -> None:

@@ -1,8 +1,8 @@
 """The worker process, from the fork to its exit.
 
-One idea: a worker does what its sockets and its master tell it, in one gevent hub that exists only here, after the fork.
-It accepts once it has the registry; it drains when told, when it gets TERM, or when its master is dead; it beats once
-a second in its row of the shared memory. It must not open what the master owns or log where nobody looks.
+One idea: a worker does what its sockets and its master tell it, in one gevent hub that exists only here, after the
+fork. It accepts once it has the registry; it drains when told, when it gets TERM, or when its master is dead; it
+beats once a second in its row of the shared memory. It must not open what the master owns or log where nobody looks.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class Worker:
         self.post = post
         settings = post.settings
         self.log = Log(f"uwsgirouter worker {post.number}")
-        self.loop: Any = gevent.get_hub().loop
-        self.loop.error_handler = self
+        hub: Any = gevent.get_hub()
+        hub.handle_error = self.handle_error
+        self.loop: Any = hub.loop
         self.duty = Duty.STARTING
         self.done = Event()
         self.table = RouteTable(WeightedRoundRobin)
@@ -157,15 +158,17 @@ class Worker:
             return
         serving = self.duty is Duty.SERVING
         self.duty = Duty.DRAINING
-        for listener in self.listeners:
-            if last and serving:
-                listener.finish()
-            else:
-                listener.close()
-        self.router.idle = self.done.set
-        if not self.router.sessions:
-            self.done.set()
-        self._show()
+        try:
+            for listener in self.listeners:
+                if last and serving:
+                    listener.finish()
+                else:
+                    listener.close()
+        finally:  # whatever fails, the worker must leave
+            self.router.idle = self.done.set
+            if not self.router.sessions:
+                self.done.set()
+            self._show()
 
     def stop(self) -> None:
         """Leave at once; what is under way is cut."""
@@ -183,8 +186,12 @@ class Worker:
         self._mercy.start(self.stop)
 
     def _on_term(self) -> None:
+        self._make_room("SIGTERM")
+
+    def _make_room(self, reason: str) -> None:
+        """Drain without an order: the master hears of it and starts another worker."""
         if self.duty is not Duty.DRAINING:
-            self.log.say("SIGTERM: draining")
+            self.log.say(f"{reason}: draining")
             self.uplink.send("draining")
             self.drain(last=False)
 
@@ -215,18 +222,35 @@ class Worker:
     # -- bugs -----------------------------------------------------------------------------------------------------
 
     def handle_error(self, context: Any, type: type, value: BaseException, tb: TracebackType) -> None:
-        """A handler raised what it should not (gevent calls this): log it, and end the session that it belongs to.
+        """A handler raised what it should not (the hub calls this): log it, and end the session that it belongs to.
 
-        Without this the watcher would call the broken handler for ever.
+        gevent stops the watcher of a handler that raised. A listener is started again; without a watcher on the
+        channel the registry would grow old, so another worker must take over.
         """
         if isinstance(value, (SystemExit, KeyboardInterrupt)):
             self.done.set()
             return
         self._errors("".join(traceback.format_exception(type, value, tb)), time.monotonic())
-        owner = getattr(getattr(context, "callback", None), "__self__", None)
-        session = owner.session if isinstance(owner, Pump) else owner
-        if isinstance(session, Session):
+        session = _session_in(tb)
+        if session is not None:
             session.abandon()
+        owner = getattr(getattr(context, "callback", None), "__self__", None)
+        if isinstance(owner, Listener) and self.duty is Duty.SERVING:
+            owner.rest()
+        elif isinstance(owner, Uplink):
+            self.uplink.stop()
+            self._make_room("the master is not heard any more")
+
+
+def _session_in(tb: TracebackType) -> Session | None:
+    """The session whose method raised, or whose pump did."""
+    for frame, _ in traceback.walk_tb(tb):
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, Pump):
+            owner = owner.session
+        if isinstance(owner, Session):
+            return owner
+    return None
 
 
 def work(post: Post) -> int:

@@ -15,10 +15,14 @@ from enum import Enum
 from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, TCP_NODELAY
 from typing import Any, Protocol
 
+from uwsgirouter.worker import pipes
+
 FIRST_READ = 65536
 """Bytes of the first read; later ones grow to the buffer's size while the sink keeps up."""
 SLOW_READ = 16384
 """The least that is read at once for a sink that does not keep up."""
+BULK_AFTER = 4
+"""Reads of a whole buffer in a row, each taken at once, after which bytes are no longer copied through here."""
 
 _READ = 1
 _WRITE = 2
@@ -60,8 +64,10 @@ class Pump:
     """Moves bytes from ``source`` to ``sink``. Start it with :meth:`start`; :meth:`stop` is safe at any time."""
 
     __slots__ = (
+        "_full",
         "_loop",
         "_pending",
+        "_pipe",
         "_readable",
         "_scratch",
         "_size",
@@ -80,6 +86,8 @@ class Pump:
         self.sink = sink
         self.flow = _OPEN
         self._pending: memoryview | None = None
+        self._pipe: pipes.Pipe | None = None
+        self._full = 0
         self._size = FIRST_READ
         self._readable: Any = None
         self._writable: Any = None
@@ -87,7 +95,8 @@ class Pump:
     @property
     def held(self) -> int:
         """Bytes read and not yet written."""
-        return len(self._pending) if self._pending is not None else 0
+        piped = self._pipe.held if self._pipe is not None else 0
+        return piped + (len(self._pending) if self._pending is not None else 0)
 
     def start(self, pending: bytes = b"") -> None:
         """Begin, with ``pending`` as if it had just been read."""
@@ -107,10 +116,12 @@ class Pump:
             self._writable.stop()
             self._writable = None
         self._pending = None
+        self._leave_bulk()
 
     def discard(self) -> None:
         """The sink is gone: go on reading, and throw away what comes."""
         self._pending = None
+        self._leave_bulk()
         if self._writable is not None:
             self._writable.stop()
             self._writable = None
@@ -122,6 +133,9 @@ class Pump:
 
     def on_readable(self) -> None:
         """The source has something to say."""
+        if self._pipe is not None:
+            self._splice(self._pipe)
+            return
         session = self.session
         try:
             count = self.source.recv_into(self._scratch, self._size, MSG_DONTWAIT)
@@ -147,16 +161,76 @@ class Pump:
             self.session.sink_failed(self, error)
             return
         if sent == count:
-            if count == self._size and count < len(self._scratch):
-                self._size = min(2 * count, len(self._scratch))
+            if count == self._size:
+                self._grow(count)
             return
+        self._full = 0
         self._size = max(SLOW_READ, min(self._size, sent))
         self._pending = memoryview(bytes(data[sent:]))
         self._readable.stop()
         self._wait_writable()
 
+    def _grow(self, count: int) -> None:
+        """The sink keeps up: read more at once, and after a while let the kernel move pages."""
+        if count < len(self._scratch):
+            self._size = min(2 * count, len(self._scratch))
+            return
+        self._full += 1
+        if self._full == BULK_AFTER:
+            self._pipe = pipes.borrow()
+            # splice(2) asks the descriptors themselves whether it may wait.
+            self.source.setblocking(False)
+            self.sink.setblocking(False)
+
+    def _splice(self, pipe: pipes.Pipe) -> None:
+        session = self.session
+        try:
+            count = pipe.fill(self.source.fileno(), len(self._scratch))
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if pipes.unsupported(error):
+                self._leave_bulk()
+                self.on_readable()
+            else:
+                session.source_failed(self, error)
+            return
+        session.silence = 0
+        if not count:
+            self._source_ended()
+            return
+        session.moved(self, count)
+        if not self._empty(pipe) and self._pipe is not None:
+            self._readable.stop()
+            self._wait_writable()
+
+    def _empty(self, pipe: pipes.Pipe) -> bool:
+        """Whether all that the pipe held went to the sink."""
+        try:
+            pipe.empty(self.sink.fileno())
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if not pipes.unsupported(error):
+                self.session.sink_failed(self, error)
+                return False
+            data = memoryview(pipe.take())
+            self._leave_bulk()
+            self._write(data, len(data))
+            return False
+        return True
+
+    def _leave_bulk(self) -> None:
+        if self._pipe is not None:
+            pipes.give_back(self._pipe)
+            self._pipe = None
+            self._full = BULK_AFTER + 1
+
     def on_writable(self) -> None:
         """The sink takes more."""
+        if self._pipe is not None:
+            self._pipe_writable(self._pipe)
+            return
         pending = self._pending
         assert pending is not None
         try:
@@ -175,6 +249,17 @@ class Pump:
         if self.flow is _ENDING:
             self._finish()
         else:
+            self._wait_readable()
+
+    def _pipe_writable(self, pipe: pipes.Pipe) -> None:
+        held = pipe.held
+        done = self._empty(pipe)
+        if self._writable is None:
+            return
+        if pipe.held < held:
+            self.session.silence = 0
+        if done:
+            self._writable.stop()
             self._wait_readable()
 
     def _source_ended(self) -> None:

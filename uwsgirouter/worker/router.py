@@ -126,7 +126,9 @@ class Router:
     def _tell(self, what: str, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         where = f" node {node.address.text}" if node is not None else ""
         reason = f" ({detail})" if detail else ""
-        text = f"request {what}: {cause.value.status} {cause.value.word} key {printable(session.key) or '-'}{where} tries {tries}{reason}"
+        key = printable(session.key) or "-"
+        answer = cause.value
+        text = f"request {what}: {answer.status} {answer.word} key {key}{where} tries {tries}{reason}"
         self._say(text, time.monotonic())
 
 

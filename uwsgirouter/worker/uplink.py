@@ -1,7 +1,7 @@
 """The worker's end of the channel: the registry comes down, failures go up, and an end means that the master is dead.
 
-One idea: what goes up is bounded; when the master does not read, the oldest reports are dropped, for the next failure of
-the same node tells the same. It knows messages and the table; what an order means is the worker's to say.
+One idea: what goes up is bounded; when the master does not read, the oldest reports are dropped, for the next failure
+of the same node tells the same. It knows messages and the table; what an order means is the worker's to say.
 """
 
 from __future__ import annotations

@@ -1,0 +1,88 @@
+"""What only several options together can show."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.settings.files import LISTEN, Files
+from uwsgirouter.errors import ConfigError
+
+TO = "fastrouter-to = 127.0.0.1:3031\n"
+
+
+def test_no_address_to_listen_on(files: Files) -> None:
+    with pytest.raises(ConfigError, match=r"write fastrouter = 127\.0\.0\.1:3017"):
+        files.load(f"[uwsgi]\nfastrouter\n{TO}")
+
+
+def test_sockets_of_systemd_are_enough(files: Files) -> None:
+    files.environment = {"LISTEN_FDS": "1"}
+    assert files.load(f"[uwsgi]\n{TO}").addresses("fastrouter") == ()
+    for count in ("0", "", "x"):
+        files.environment = {"LISTEN_FDS": count}
+        with pytest.raises(ConfigError, match="no address"):
+            files.load(f"[uwsgi]\n{TO}")
+
+
+def test_no_way_to_find_nodes_is_a_warning(files: Files) -> None:
+    (notice,) = files.load("[uwsgi]\nfastrouter = :3017\n").notices
+    assert "no way to find a node" in notice
+    assert files.load("[uwsgi]\nfastrouter = :3017\nfastrouter-subscription-server = :2626\n").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("shared", "number", "message"),
+    [
+        ("", 0, "router.conf:2: fastrouter = =0: no shared-socket has number 0, there is none"),
+        ("shared-socket = :1\nshared-socket = :2\n", 2, "router.conf:2: .*there are 2, from =0 to =1"),
+    ],
+)
+def test_a_shared_socket_that_is_not_there(files: Files, shared: str, number: int, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        files.load(f"[uwsgi]\nfastrouter = ={number}\n{TO}{shared}")
+
+
+def test_a_shared_socket_may_be_named_before_it_is_given(files: Files) -> None:
+    assert files.load(f"[uwsgi]\nfastrouter = =1\n{TO}shared-socket = :1\nshared-socket = :2\n").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [
+        ("fastrouter = 127.0.0.1:80", "fastrouter = 127.0.0.1:080"),
+        ("fastrouter = /tmp/a", "fastrouter = /tmp/a"),
+        ("fastrouter = @a", "fastrouter = @a"),
+        ("shared-socket = :80", "fastrouter = :80"),
+        ("shared-socket = :81\nfastrouter = =0", "fastrouter = =0"),
+        ("fastrouter = fd://3", "fastrouter = fd://3"),
+        ("fastrouter-subscription-server = :2626", "fastrouter-subscription-server = :2626"),
+        ("fastrouter = /tmp/a", "fastrouter-subscription-server = /tmp/a"),
+    ],
+)
+def test_an_address_given_twice_names_both_places(files: Files, one: str, two: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        files.load(f"[uwsgirouter]\n{LISTEN}{one}\n{two}\n")
+    last = one.count("\n") + 5
+    names = {"fastrouter", "shared-socket", "fastrouter-subscription-server"}
+    assert "the address is already used by" in str(caught.value)
+    places = {f"router.conf:{line}" for line in range(4, last + 1)}
+    assert caught.value.where in places
+    assert any(f"{name} at {place}" in str(caught.value) for name in names for place in places - {caught.value.where})
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "fastrouter = 127.0.0.1:0\nfastrouter = 127.0.0.1:0",
+        "fastrouter = :2626\nfastrouter-subscription-server = :2626",
+        "fastrouter = 127.0.0.1:80\nfastrouter = [::1]:80",
+        "fastrouter = /a\nfastrouter = @/a",
+    ],
+)
+def test_addresses_that_only_look_alike(files: Files, lines: str) -> None:
+    assert files.load(f"[uwsgirouter]\n{LISTEN}{lines}\n").notices == ()
+
+
+def test_a_number_alone_is_a_unix_path_and_says_so(files: Files) -> None:
+    (notice,) = files.load(f"[uwsgirouter]\n{LISTEN}fastrouter = 3018\n").notices
+    assert notice == "router.conf:4: fastrouter = 3018 is the unix socket ./3018; write :3018 for a port"
