@@ -57,32 +57,34 @@ class Log:
 
 
 class Throttle:
-    """At most ``burst`` lines per second go through; the next second says how many did not."""
+    """At most ``burst`` lines a second go through; the first of a later second says how many did not."""
 
     def __init__(self, say: Callable[[str], None], burst: int) -> None:
         self._say = say
         self._burst = burst
-        self._window = 0.0
+        self._window = -1.0
         self._count = 0
         self.suppressed = 0
 
     def __call__(self, text: str, now: float) -> None:
         """Log ``text`` unless this second's share is used up. ``now`` is monotonic seconds."""
         if now - self._window >= 1.0:
-            self.flush()
             self._window = now
             self._count = 0
-        self._count += 1
-        if self._count > self._burst:
+        if self._count >= self._burst:
             self.suppressed += 1
             return
+        self._count += 1
+        if self.suppressed:
+            text = f"{text} [{self.suppressed} more lines of this sort were suppressed]"
+            self.suppressed = 0
         self._say(text)
 
-    def flush(self) -> None:
-        """Say how many lines were held back since the last time."""
-        if self.suppressed:
-            self._say(f"{self.suppressed} more lines of this sort were suppressed")
-            self.suppressed = 0
+    def flush(self, now: float) -> None:
+        """Called now and then: say what was held back when no further line came to say it."""
+        if self.suppressed and now - self._window >= 1.0:
+            held, self.suppressed = self.suppressed, 0
+            self(f"{held} more lines of this sort were suppressed", now)
 
 
 def printable(data: bytes) -> str:

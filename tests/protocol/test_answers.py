@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from http.client import HTTPResponse
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
@@ -47,6 +49,13 @@ def test_the_table_is_the_documented_one() -> None:
     assert len(Cause.__members__) == len(STATUSES), "two causes with equal rows are one to Enum"
     assert Counter.FAILURES + len(Cause) <= ROW_CELLS, "each cause needs a cell"
     assert max(cell for cell in Counter) == Counter.FAILURES
+
+
+def test_the_documentation_has_the_same_rows(project: Path) -> None:
+    rows = re.findall(r"^\| ([0-9-]+) \| `([a-z-]+)` \|", (project / "docs" / "failures.md").read_text(), re.MULTILINE)
+    assert {word for _, word in rows} == set(STATUSES)
+    for status, word in rows:
+        assert status in (str(STATUSES[word]), "-"), f"{word}: the table says {status}"
 
 
 @pytest.mark.parametrize("cause", Cause)

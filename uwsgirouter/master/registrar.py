@@ -71,7 +71,8 @@ class Registrar:
     def tick(self, now: float) -> None:
         """Once a second."""
         self._publish(self.registry.expire(now), "", now)
-        self._rejects.flush()
+        self._rejects.flush(now)
+        self._full.flush(now)
 
     def describe_rejects(self) -> str:
         """Refused datagrams by reason."""

@@ -82,9 +82,9 @@ class Rejects:
         total = self.reasons.total()
         self._say(f"{_prefix()} bad datagram from {origin}: {detail} ({total} so far)", now)
 
-    def flush(self) -> None:
+    def flush(self, now: float) -> None:
         """Say what was held back."""
-        self._say.flush()
+        self._say.flush(now)
 
 
 def describe(change: Change, reason: str, tolerance: float) -> str | None:

@@ -32,6 +32,9 @@ FRESH_DELAY = 0.05
 LINES_PER_SECOND = 10
 """Failure lines that go to the log each second; the rest is counted."""
 
+_SENT_BADLY = (Cause.BAD_PACKET, Cause.NO_KEY)
+"""What anybody who can connect can cause, as often as they like: one line a second tells it all."""
+
 _CAUSE_CELL = {cause: int(Counter.FAILURES) + index for index, cause in enumerate(Cause)}
 
 
@@ -67,6 +70,7 @@ class Router:
         self._quiet = settings.flag("fastrouter-quiet")
         self._report = report
         self._say = Throttle(log.say, LINES_PER_SECOND)
+        self._say_bad = Throttle(log.say, 1)
         self._fresh: list[Session] = []
         self._fresh_timer = loop.timer(FRESH_DELAY, FRESH_DELAY)
 
@@ -90,6 +94,9 @@ class Router:
             if session.silence > 1 or session.deadline:
                 session.expire()
         self.cells[Counter.SESSIONS] = len(self.sessions)
+        now = time.monotonic()
+        self._say.flush(now)
+        self._say_bad.flush(now)
 
     def closed(self, session: Session) -> None:
         """``session`` is over."""
@@ -129,7 +136,7 @@ class Router:
         key = printable(session.key) or "-"
         answer = cause.value
         text = f"request {what}: {answer.status} {answer.word} key {key}{where} tries {tries}{reason}"
-        self._say(text, time.monotonic())
+        (self._say_bad if cause in _SENT_BADLY else self._say)(text, time.monotonic())
 
 
 def choose_mapper(settings: Settings, table: RouteTable, announced: bool) -> Mapper:
