@@ -213,9 +213,20 @@ def test_a_death_every_seven_seconds_is_never_flapping() -> None:
     assert {respawns.died(100.0 + 7 * n) for n in range(100)} == {0.0}
 
 
-@given(st.lists(st.floats(0, 20), max_size=80))
+def test_who_dies_at_each_start_is_not_forgiven_for_having_waited() -> None:
+    respawns = Respawns()
+    now = 100.0
+    delays = []
+    for _ in range(60):
+        delays.append(respawns.died(now))
+        now += delays[-1] + 0.1
+    assert delays[9:16] == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
+    assert set(delays[16:]) == {BACKOFF_MOST}
+
+
+@given(st.lists(st.floats(0, 90), max_size=80))
 def test_any_deaths(steps: list[float]) -> None:
-    """The wait is none below ten in the window, else within its bounds; and it falls only to none."""
+    """The wait is none until ten are in the window; then it grows until a window without a death."""
     respawns = Respawns()
     now, times, last = 1000.0, list[float](), 0.0
     for step in steps:
@@ -224,7 +235,9 @@ def test_any_deaths(steps: list[float]) -> None:
         delay = respawns.died(now)
         recent = sum(1 for time in times if now - time <= FLAPPING_WINDOW)
         assert respawns.deaths == recent
-        if recent < FLAPPING_DEATHS:
+        if step > FLAPPING_WINDOW:
+            last = 0.0
+        if recent < FLAPPING_DEATHS and not last:
             assert delay == 0.0
         else:
             assert delay == min(BACKOFF_MOST, 2 * last or BACKOFF_FIRST)

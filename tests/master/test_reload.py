@@ -26,6 +26,7 @@ from tests.servers import (
     local,
     wait_until,
 )
+from tests.worker.patched import CANNOT_BOOT, patched_router
 
 TWO = "fastrouter-processes = 2"
 
@@ -157,18 +158,21 @@ def test_a_name_that_cannot_be_resolved_changes_nothing(house: House) -> None:
 
 
 def test_workers_that_cannot_start_change_nothing(house: House) -> None:
-    """A user that the new workers cannot become (the file is well, the machine says no)."""
-    before = house.workers
-    if os.geteuid() == 0:
-        house.router.rewrite(house.text(*house.plain, "fastrouter-uid = 4294967294"))
-    else:
-        house.router.rewrite(house.text(*house.plain, "fastrouter-uid = root"))
-    failed = house.router.log().count("the old configuration stays in use")
-    with load(house.address) as asked:
-        house.router.hup()
-        house.router.wait_for_log("the old configuration stays in use", count=failed + 1)
+    """The file is well, but whoever starts by it dies."""
+    config = house.text(f"fastrouter = {local()}", *house.plain[1:])
+    router = patched_router(house.servers, CANNOT_BOOT, config=config)
+    before = wait_for_serving(router, 2)
+    router.rewrite(config + "fastrouter-timeout = 77\n")
+    with load(router.address) as asked:
+        router.hup()
+        router.wait_for_log("the old configuration stays in use")
     assert_no_failure(asked.results)
-    assert wait_for_serving(house.router, 2) == before
+    assert wait_for_serving(router, 2) == before
+    assert "exited with 3 before it was ready" in router.log()
+    router.rewrite(config)
+    router.hup()
+    router.wait_for_log("] reloaded in ")
+    assert set(wait_for_serving(router, 2)).isdisjoint(before)
 
 
 def test_listeners_come_and_go(house: House) -> None:

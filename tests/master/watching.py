@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import psutil
 
 from tests.servers import Outcome, Router, Servers, SteadyLoad, uwsgi_get, wait_until
 from tests.servers.process import Process
+from tests.servers.programs import environment
 
 _STATE = re.compile(r"uwsgirouter: worker (\d+) (.*)")
 
@@ -92,25 +92,18 @@ class Daemon(Process):
     """The router's command, run as it is; ``code`` is Python that runs in the process before."""
 
     name = "daemon"
-    _then = "import os, sys; os.execv(sys.executable, [sys.executable, '-m', 'uwsgirouter', *sys.argv[1:]])"
 
-    def __init__(
-        self, servers: Servers, *args: str, code: str = "", env: Mapping[str, str] | None = None
-    ) -> None:
-        argv = [sys.executable, "-c", f"{code}\n{self._then}", *args]
-        project = str(Path(__file__).resolve().parents[2])
-        path = os.environ.get("PYTHONPATH")
-        super().__init__(
-            argv, servers.directory, {"PYTHONPATH": f"{project}:{path}" if path else project, **(env or {})}
-        )
+    def __init__(self, servers: Servers, *args: str, code: str = "", env: Mapping[str, str] | None = None) -> None:
+        super().__init__([*self.wrapped(code), *args], servers.directory, environment(env))
+
+    @staticmethod
+    def wrapped(code: str) -> list[str]:
+        """A command that runs ``code`` and then becomes the router."""
+        then = "import os, sys; os.execv(sys.executable, [sys.executable, '-m', 'uwsgirouter', *sys.argv[1:]])"
+        return [sys.executable, "-c", f"{code}\n{then}"]
 
 
 def run_to_end(servers: Servers, *args: str) -> tuple[int, str]:
     """Exit status and output of a router that is expected to end by itself."""
     process = Daemon(servers, *args)
     return process.wait(10), process.log()
-
-
-def completed(*argv: str) -> str:
-    """What a command prints."""
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=10).stdout

@@ -101,7 +101,11 @@ class Fleet:
 
 
 class Respawns:
-    """When the next worker may be started after deaths: at once, unless they flap."""
+    """When the next worker may be started after deaths: at once, unless they flap.
+
+    Once they do, the wait only grows, until a whole window passes without a death: the longest wait is shorter than
+    the window, so those that die at their start cannot outwait it.
+    """
 
     def __init__(self) -> None:
         self._deaths: deque[float] = deque()
@@ -110,11 +114,12 @@ class Respawns:
 
     def died(self, now: float) -> float:
         """Note a death; the seconds until its replacement (0: at once)."""
+        if self._deaths and now - self._deaths[-1] > FLAPPING_WINDOW:
+            self._delay = 0.0
         while self._deaths and now - self._deaths[0] > FLAPPING_WINDOW:
             self._deaths.popleft()
         self._deaths.append(now)
-        if len(self._deaths) < FLAPPING_DEATHS:
-            self._delay = 0.0
+        if len(self._deaths) < FLAPPING_DEATHS and not self._delay:
             return 0.0
         self._delay = min(BACKOFF_MOST, self._delay * 2 if self._delay else BACKOFF_FIRST)
         self.not_before = now + self._delay

@@ -39,7 +39,7 @@ LINGER_TOTAL = 30
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 STREAMING = -2
-"""A body of unknown length of which something was passed on: the request cannot be repeated."""
+"""Bytes were passed on that no CONTENT_LENGTH announced: more may come, and the request cannot be repeated."""
 
 _OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -164,7 +164,8 @@ class Session:
             self.fail(Cause.BAD_PACKET, str(error))
             return
         if length >= 0 and not upgrade:
-            self._left = max(0, length - len(data) + end)
+            came = len(data) - end
+            self._left = length - came if length >= came else STREAMING
         if not key:
             self.fail(Cause.NO_KEY)
             return
@@ -315,11 +316,7 @@ class Session:
                 self._packet = b""
             return
         cells[_RX] += count
-        left = self._left
-        if left > 0:
-            self._left = left - count if left > count else 0
-        elif left == LENGTH_UNKNOWN:
-            self._left = STREAMING
+        self._left = self._left - count if self._left >= count else STREAMING
 
     def ended(self, pump: Pump) -> None:
         """One side ended and all of it was passed on."""

@@ -1,7 +1,7 @@
 """The worker's end of the channel: the registry comes down, failures go up, and an end means that the master is dead.
 
-One idea: what goes up is bounded; when the master does not read, the oldest reports are dropped, for the next failure
-of the same node tells the same. It knows messages and the table; what an order means is the worker's to say.
+One idea: what goes up is bounded: a failed node waits once, however often it failed, until the master reads. None may
+be dropped, for the worker already acts on it and only the master can call the node back. It knows messages and the table; what an order means is the worker's to say.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from uwsgirouter.model.node import Node
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
 
-REPORTS_MAX = 1000
 READ_SIZE = 1 << 18
 
 
@@ -48,7 +47,8 @@ class Uplink:
         self._table = table
         self._orders = orders
         self._reader = MessageReader()
-        self._out: deque[bytes] = deque(maxlen=REPORTS_MAX)
+        self._failed: dict[int, str] = {}
+        self._out: deque[bytes] = deque()
         self._partial = b""
         self._readable = loop.io(sock.fileno(), 1)
         self._writable = loop.io(sock.fileno(), 2)
@@ -65,7 +65,8 @@ class Uplink:
 
     def report_failure(self, node: Node, reason: str) -> None:
         """``node`` refused a connection."""
-        self.send("failed", node.id, reason)
+        self._failed[node.id] = reason
+        self._flush()
 
     def send(self, *items: object) -> None:
         """Queue a message. Does not block."""
@@ -117,20 +118,27 @@ class Uplink:
         self._orders.nodes_changed()
 
     def _flush(self) -> None:
-        while self._partial or self._out:
+        while self._partial or self._out or self._failed:
             if not self._partial:
-                self._partial = self._out.popleft()
+                self._partial = self._compose()
             try:
                 sent = self._sock.send(self._partial, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
             except BlockingIOError:
                 self._writable.start(self._flush)
                 return
             except OSError:
+                self._failed.clear()
                 self._out.clear()
                 self._partial = b""
                 return
             self._partial = self._partial[sent:]
         self._writable.stop()
+
+    def _compose(self) -> bytes:
+        if self._out:
+            return self._out.popleft()
+        id = next(iter(self._failed))
+        return encode_message("failed", id, self._failed.pop(id))
 
 
 def _take_log(descriptor: int) -> None:
