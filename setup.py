@@ -1,5 +1,46 @@
-"""Everything is declared in setup.cfg; this file lets older tools find it."""
+"""What setup.cfg cannot say: the modules of the hot path are compiled when the machine can, else they run as they are."""
 
-from setuptools import setup
+from __future__ import annotations
 
-setup()
+import json
+import os
+import runpy
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+hot = runpy.run_path(os.path.join(HERE, "uwsgirouter", "compiled.py"))
+DIRECTIVES = {"language_level": "3", "annotation_typing": False, "binding": False}
+
+
+def extensions() -> list[Extension]:
+    """One for each hot module; none without Cython."""
+    if os.environ.get("UWSGIROUTER_PURE", "") not in ("", "0"):
+        return []
+    try:
+        from Cython.Build import cythonize
+    except ImportError:
+        return []
+    sources = {module: module.replace(".", "/") + ".py" for module in hot["MODULES"]}
+    found = [Extension(module, [source], optional=True) for module, source in sources.items()]
+    return cythonize(found, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
+
+
+class BuildHot(build_ext):
+    """Writes down what was compiled, so that it is used only with that very source."""
+
+    def run(self) -> None:
+        super().run()
+        built = {
+            extension.name: hot["digest"](extension.name)
+            for extension in self.extensions
+            if os.path.exists(self.get_ext_fullpath(extension.name))
+        }
+        record = os.path.join(os.path.dirname(self.get_ext_fullpath("uwsgirouter.compiled")), hot["RECORD"])
+        if built:
+            with open(record, "w", encoding="ascii") as file:
+                json.dump(built, file, indent=1)
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": BuildHot})

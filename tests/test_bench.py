@@ -229,3 +229,12 @@ def test_free_addresses_are_below_the_range_of_outgoing_connections() -> None:
     host, port = split_address(free_address())
     assert host == "127.0.0.1"
     assert port < first or first <= 2048
+
+
+def test_what_a_dead_root_leaves_behind_is_stopped_too(parent: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.bench.processes.STOP_DEADLINE", 0.5)
+    root, child = parent.tree()
+    root.kill()
+    parent.stop()
+    assert not psutil.pid_exists(root.pid)
+    assert is_zombie(child.pid)

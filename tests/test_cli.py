@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.settings.files import LISTEN, Files
-from uwsgirouter import __version__, cli
+from uwsgirouter import __version__, cli, compiled
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
 
@@ -42,7 +42,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         assert (code, err) == (0, "")
         assert out.startswith("usage: uwsgirouter ")
     for argument in ("--version", "-V"):
-        assert run(capsys, argument) == (0, f"uwsgirouter {__version__}\n", "")
+        assert run(capsys, argument) == (0, f"uwsgirouter {__version__} ({compiled.describe()})\n", "")
 
 
 def test_check(capsys: pytest.CaptureFixture[str], conf: Files) -> None:

@@ -29,6 +29,7 @@ LAYERS = [
     "settings",
     "log",
     "errors",
+    "compiled",
 ]
 """From the top down. A module may import its own package and whatever stands below it."""
 

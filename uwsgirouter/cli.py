@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from uwsgirouter import __version__
+from uwsgirouter import __version__, compiled
 from uwsgirouter.errors import ConfigError, ConfigErrors
 from uwsgirouter.settings import report
 from uwsgirouter.settings.arguments import UsageError
@@ -40,7 +40,7 @@ def _command(argv: Sequence[str]) -> int:
         print(report.help_text(), end="")
         return 0
     if "version" in source.commands:
-        print(f"uwsgirouter {__version__}")
+        print(f"uwsgirouter {__version__} ({compiled.describe()})")
         return 0
     settings = source.load()
     if "check" in source.commands:

@@ -59,6 +59,7 @@ class Daemon:
         self.log = log
         self.cwd = cwd
         self._child: subprocess.Popen[bytes] | None = None
+        self._seen: set[psutil.Process] = set()
 
     def start(self) -> None:
         """Start it, in a session of its own: Ctrl-C reaches this script alone, and the stop is in order."""
@@ -94,9 +95,11 @@ class Daemon:
             return []
         try:
             root = psutil.Process(self._child.pid)
-            return [root, *root.children(recursive=True)]
+            tree = [root, *root.children(recursive=True)]
         except psutil.NoSuchProcess:
             return []
+        self._seen.update(tree)
+        return tree
 
     def cpu(self) -> CpuReading:
         """CPU time of the tree, and of the children that it has reaped. BenchError if it has ended."""
@@ -114,10 +117,12 @@ class Daemon:
         if self._child is None:
             return
         # Taken before the signal: children whose parent has left cannot be found below it any more.
-        tree = self.tree()
+        # Nor if it left by itself: then earlier looks at the tree are what there is to go by. psutil knows a process
+        # by its start as well, so a pid that somebody else has by now is not signalled.
+        self.tree()
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
-        _, alive = psutil.wait_procs(tree, timeout=STOP_DEADLINE)
+        _, alive = psutil.wait_procs(self._seen, timeout=STOP_DEADLINE)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -1,8 +1,8 @@
 """Rounds: everything started afresh, then each router under the same load in short turns, order turned round.
 
-Two things move the figures. The machine's mood changes within seconds: turns of a second meet it alike. And
-two processes of the very same program differ by some percent for all their life, with where their memory
-happens to lie: only new processes show that, so a round is one draw and the median over rounds is the figure.
+Two things move the figures. The machine's mood changes within seconds: turns of a second meet it alike. And two
+processes of the very same program can differ by some percent for as long as they live: only new processes show that,
+so a round is one draw and the median over rounds is the figure.
 """
 
 from __future__ import annotations

@@ -11,7 +11,19 @@ from pathlib import Path
 import pytest
 
 from tests.master.watching import Daemon, run_to_end, wait_for_serving
-from tests.servers import Router, Servers, announce, answer, fetch, free_port, get, is_listening, local, packet, wait_until
+from tests.servers import (
+    Router,
+    Servers,
+    announce,
+    answer,
+    fetch,
+    free_port,
+    get,
+    is_listening,
+    local,
+    packet,
+    wait_until,
+)
 
 INHERIT = """
 import fcntl, os, socket
@@ -119,9 +131,7 @@ def test_socket_activation(started: Servers, node: str) -> None:
 
 
 def test_socket_activation_for_another_process_is_not_ours(started: Servers) -> None:
-    router, _, _ = activated(
-        started, "other", environment="os.environ |= {'LISTEN_FDS': '2', 'LISTEN_PID': '1'}"
-    )
+    router, _, _ = activated(started, "other", environment="os.environ |= {'LISTEN_FDS': '2', 'LISTEN_PID': '1'}")
     assert router.wait(10) == 1
     assert "nothing to listen on" in router.log()
 

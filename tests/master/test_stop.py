@@ -13,7 +13,20 @@ from pathlib import Path
 import pytest
 
 from tests.master.watching import Daemon, title, wait_for_serving, workers
-from tests.servers import Client, Connection, End, Node, Router, Servers, answer, fetch, get, is_listening, local, wait_until
+from tests.servers import (
+    Client,
+    Connection,
+    End,
+    Node,
+    Router,
+    Servers,
+    answer,
+    fetch,
+    get,
+    is_listening,
+    local,
+    wait_until,
+)
 from tests.servers.process import alive_in_session
 from tests.worker.patched import CANNOT_BOOT, patched_router
 

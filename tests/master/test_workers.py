@@ -20,7 +20,19 @@ from tests.master.watching import (
     wait_for_serving,
     workers,
 )
-from tests.servers import Client, Connection, Router, Servers, announce, answer, fetch, free_udp_port, get, local, wait_until
+from tests.servers import (
+    Client,
+    Connection,
+    Router,
+    Servers,
+    announce,
+    answer,
+    fetch,
+    free_udp_port,
+    get,
+    local,
+    wait_until,
+)
 from tests.worker.patched import patched_router
 
 Kill = tuple[float, float]
@@ -179,7 +191,11 @@ def test_the_limit_of_open_files_is_the_workers_too(started: Servers) -> None:
 @pytest.mark.parametrize("cheap", [False, True])
 def test_titles(started: Servers, cheap: bool) -> None:
     one, two = local(), local()
-    lines = [f"fastrouter = {one}", f"fastrouter = {two}", f"fastrouter-subscription-server = {started.path(f'titles-{cheap}')}"]
+    lines = [
+        f"fastrouter = {one}",
+        f"fastrouter = {two}",
+        f"fastrouter-subscription-server = {started.path(f'titles-{cheap}')}",
+    ]
     router = started.router(config="\n".join(["[uwsgirouter]", *lines, f"fastrouter-cheap = {cheap}", ""]))
     assert title(router.pid) == f"uwsgirouter: master [{router.config_file.name}]"
     expected = "cheap" if cheap else f"{one} {two} 0 sessions"

@@ -12,9 +12,24 @@ import re
 import signal
 from pathlib import Path
 
-from tests.servers import Handler, Node, Reply, Router, Servers, announce, answer, fetch, free_port, free_udp_port, local, wait_until
+from tests.servers import (
+    Handler,
+    Node,
+    Reply,
+    Router,
+    Servers,
+    announce,
+    answer,
+    fetch,
+    free_port,
+    free_udp_port,
+    local,
+    wait_until,
+)
 from tests.servers.wire import UNSUBSCRIBE
 
+POOL_MOST = 8
+"""Pipes that a worker keeps (uwsgirouter.worker.pipes)."""
 KINDS = ["tcp", "v6", "unix"]
 
 
@@ -76,8 +91,12 @@ class Site:
         wait_until(lambda: fetch(self.tcp, key).status == 200, 5, "the worker knows the nodes")
 
     def descriptors(self) -> int:
-        """How many the worker has open."""
-        return len(os.listdir(f"/proc/{self.worker}/fd"))
+        """How many the worker has open; the empty pipes that it keeps for bulk transfers do not count."""
+        return len([link for link in links(self.worker) if not link.startswith("pipe:")])
+
+    def pipes(self) -> int:
+        """How many of its descriptors are pipes."""
+        return len([link for link in links(self.worker) if link.startswith("pipe:")])
 
     def memory(self) -> int:
         """Bytes of memory that are the worker's (its share of shared pages)."""
@@ -85,7 +104,8 @@ class Site:
 
     def assert_released(self, key: str, node: Node | str, baseline: int) -> None:
         """No descriptor is left over, and the node has no session under way: it goes at once when it says so."""
-        wait_until(lambda: self.descriptors() <= baseline, 5, f"{baseline} descriptors, not {self.descriptors()}")
+        wait_until(lambda: self.descriptors() <= baseline, 5, f"{baseline} descriptors, as before")
+        assert self.pipes() <= 2 * POOL_MOST
         address = node if isinstance(node, str) else node.address
         announce(self.server, key, address, UNSUBSCRIBE)
         wait_until(lambda: f"{key} => " in self._farewell(address), 5, f"{address} leaves {key}")
@@ -103,6 +123,17 @@ class Site:
     def fetch(self, key: str, kind: str = "tcp", body: bytes | None = None) -> Reply:
         """One request."""
         return fetch(self.address(kind), key, body=body)
+
+
+def links(pid: int) -> list[str]:
+    """What the descriptors of a process are."""
+    found = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found.append(os.readlink(f"/proc/{pid}/fd/{name}"))
+        except FileNotFoundError:
+            continue  # closed since
+    return found
 
 
 class Stats:

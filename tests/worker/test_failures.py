@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import socket
 import threading
@@ -24,7 +23,6 @@ from tests.servers import (
     answer,
     close_at_once,
     fetch,
-    free_port,
     get,
     hang,
     local,

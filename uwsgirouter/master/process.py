@@ -6,7 +6,12 @@ sentence when the machine does not let it. Nothing here knows of workers or sock
 
 from __future__ import annotations
 
+# Python and gevent load these when they are first needed, and then the rights to read them may be gone (an interpreter
+# in somebody's home): names to resolve at a reload, keys in log lines, the hub of a worker.
+import encodings.idna
+import encodings.unicode_escape  # noqa: F401
 import os
+import pprint  # noqa: F401
 import resource
 import signal
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from uwsgirouter import __version__
+from uwsgirouter import __version__, compiled
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
@@ -36,7 +36,7 @@ def _prepare(source: Source, settings: Settings, log: Log) -> Supervisor:
         process.daemonize(settings.text("daemonize"))
     elif settings.text("logto"):
         process.redirect_log(process.open_log(settings.text("logto")))
-    log.line(f"*** Starting uwsgirouter {__version__} (pid: {os.getpid()}) ***")
+    log.line(f"*** Starting uwsgirouter {__version__} (pid: {os.getpid()}, {compiled.describe()}) ***")
     user, group = settings.optional_number("uid"), settings.optional_number("gid")
     process.own_log(settings, user, group)
     supervisor = Supervisor(source, settings, log)

@@ -70,6 +70,8 @@ class Supervisor:
         self.sockets = Sockets(log)
         self.selector = selectors.DefaultSelector()
         self.signals = Signals(self._orders())
+        # Before anything is bound: whoever finds us listening may send a signal at once.
+        self.signals.listen(self.selector)
         self.respawns = Respawns()
         self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, log)
         self._next_tick = 0.0
@@ -83,9 +85,8 @@ class Supervisor:
     # -- life -------------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """Signals, nodes and subscription servers; the first pass of :meth:`run` starts the workers."""
+        """Nodes and subscription servers; the first pass of :meth:`run` starts the workers."""
         self._show()
-        self.signals.listen(self.selector)
         self.reload.boot(time.monotonic())
         for notice in self.settings.notices:
             self.log.say(notice)

@@ -7,7 +7,6 @@ given by the master alone.
 
 from __future__ import annotations
 
-import socket
 from enum import Enum
 
 from uwsgirouter.settings.address import Address
@@ -46,7 +45,7 @@ class Node:
         self.id = id
         self.key = key
         self.address = address
-        self.family: socket.AddressFamily = address.family
+        self.family = int(address.family)
         self.sockaddr = address.sockaddr
         self.modifiers = (0, 0)
         self.weight = 1

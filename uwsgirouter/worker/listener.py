@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 PAUSE = 0.1
 """Seconds without accepting after the kernel refused a descriptor or memory."""
 
+_STREAM = int(SOCK_STREAM)
 _CAPACITY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -35,7 +36,7 @@ class Listener:
         self._router = router
         self._sock = sock
         self._accept = sock._accept  # type: ignore[attr-defined]  # without the socket object and its name look-up
-        self._family = sock.family
+        self._family = int(sock.family)
         self._most = burst
         self._burst = 1
         self._say = say
@@ -87,7 +88,7 @@ class Listener:
             self._refused(error)
             return False
         router = self._router
-        session = Session(router, RawSocket(self._family, SOCK_STREAM, 0, fd))
+        session = Session(router, RawSocket(self._family, _STREAM, 0, fd))
         router.sessions.add(session)
         session.start()
         return True

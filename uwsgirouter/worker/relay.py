@@ -26,7 +26,8 @@ BULK_AFTER = 4
 
 _READ = 1
 _WRITE = 2
-_SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL
+_RECEIVE_FLAGS = int(MSG_DONTWAIT)
+_SEND_FLAGS = int(MSG_DONTWAIT | MSG_NOSIGNAL)
 
 
 class Flow(Enum):
@@ -138,7 +139,7 @@ class Pump:
             return
         session = self.session
         try:
-            count = self.source.recv_into(self._scratch, self._size, MSG_DONTWAIT)
+            count = self.source.recv_into(self._scratch, self._size, _RECEIVE_FLAGS)
         except BlockingIOError:
             return
         except OSError as error:

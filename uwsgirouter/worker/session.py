@@ -42,8 +42,9 @@ STREAMING = -2
 """Bytes were passed on that no CONTENT_LENGTH announced: more may come, and the request cannot be repeated."""
 
 _OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-_STREAM = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-_FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RESET_ON_CLOSE = pack("ii", 1, 0)
 _REQUESTS = int(Counter.REQUESTS)
 _ANSWERED = int(Counter.ANSWERED)
@@ -121,8 +122,9 @@ class Session:
 
     def start(self) -> None:
         """Begin, or go on: the packet has usually arrived with the connection."""
+        scratch = self.router.scratch
         try:
-            count = self.client.recv_into(self.router.scratch, PACKET_READ, socket.MSG_DONTWAIT)
+            count = self.client.recv_into(scratch, PACKET_READ, _DONTWAIT)
         except BlockingIOError:
             self._watch(self.client, 1, self.start)
             return
@@ -133,7 +135,7 @@ class Session:
         if not count:
             self._packet_cut()
             return
-        data = bytes(self.router.scratch[:count])
+        data = scratch[:count].tobytes()
         if self._packet:
             data = self._packet + data
         self._packet = data

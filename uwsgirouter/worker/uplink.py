@@ -1,7 +1,8 @@
 """The worker's end of the channel: the registry comes down, failures go up, and an end means that the master is dead.
 
 One idea: what goes up is bounded: a failed node waits once, however often it failed, until the master reads. None may
-be dropped, for the worker already acts on it and only the master can call the node back. It knows messages and the table; what an order means is the worker's to say.
+be dropped, for the worker acts on it already and only the master can call the node back. It knows messages and the
+table; what an order means is the worker's to say.
 """
 
 from __future__ import annotations
