@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: the modules of the hot path are compiled when the machine can, else they run as they are."""
+"""What setup.cfg cannot say: the hot modules are compiled when the machine can, else they run as they are."""
 
 from __future__ import annotations
 

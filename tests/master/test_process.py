@@ -151,7 +151,8 @@ def test_a_log_that_was_renamed_is_opened_again_by_all(started: Servers) -> None
         router.signal(signal.SIGUSR1)
         wait_until(lambda: os.path.exists(log) and "log reopened" in Path(log).read_text(), 5, "the new file")
         for pid in workers(router):
-            os.kill(pid, signal.SIGTERM)  # they say so
+            wait_until(lambda: os.readlink(f"/proc/{pid}/fd/2") == log, 5, "the worker's log")  # noqa: B023
+            os.kill(pid, signal.SIGTERM)  # it says so
         wait_until(lambda: Path(log).read_text().count("SIGTERM: draining") == 2, 5, "the workers write to it")
         wait_for_serving(router, 2)
         assert "] stats: " in Path(log).read_text()

@@ -39,6 +39,12 @@ def blocks(size: int) -> Iterator[bytes]:
         yield BLOCK[: min(len(BLOCK), size - at)]
 
 
+def send_all(peer: Client | Connection, size: int) -> None:
+    """Write so many bytes."""
+    for block in blocks(size):
+        peer.send(block)
+
+
 def digest(pieces: Iterator[bytes]) -> str:
     """The sha256 of what they are together."""
     sum = hashlib.sha256()
@@ -68,7 +74,7 @@ def test_both_sides_write_at_the_same_time(site: Site, kind: str) -> None:
 
     def exchange(connection: Connection) -> None:
         connection.read_packet()
-        writer = in_background(lambda: [connection.send(block) for block in blocks(size)])
+        writer = in_background(lambda: send_all(connection, size))
         read = sum(map(len, incoming(connection.socket, size)))
         writer.join()
         assert read == size
@@ -76,7 +82,7 @@ def test_both_sides_write_at_the_same_time(site: Site, kind: str) -> None:
     key, _ = site.serve(exchange, kind)
     with Client(site.address(kind)) as client:
         client.send_packet(post(key, size))
-        writer = in_background(lambda: [client.send(block) for block in blocks(size)])
+        writer = in_background(lambda: send_all(client, size))
         assert sum(map(len, incoming(client.socket, size))) == size
         writer.join(10)
         assert not writer.is_alive()
@@ -95,7 +101,7 @@ def test_a_body_is_echoed_block_by_block(site: Site, kind: str) -> None:
     key, _ = site.serve(echo, kind)
     with Client(site.address(kind)) as client:
         client.send_packet(post(key, size))
-        writer = in_background(lambda: [client.send(block) for block in blocks(size)])
+        writer = in_background(lambda: send_all(client, size))
         assert digest(incoming(client.socket, size)) == digest(blocks(size))
         writer.join(10)
 
@@ -222,7 +228,7 @@ def test_an_early_answer_is_delivered(site: Site, kind: str) -> None:
     def upload(_: int) -> int:
         with Client(site.address(kind)) as client:
             client.send_packet(post(key, 3 * MB))
-            writer = in_background(lambda: [client.send(block) for block in blocks(3 * MB)])
+            writer = in_background(lambda: send_all(client, 3 * MB))
             reply = whole_reply(client)
             assert reply.body == b"too large"
             writer.join(10)
@@ -336,7 +342,7 @@ def test_a_long_upload_to_a_slow_node(site: Site, kind: str, expected: str) -> N
     before = site.memory()
     with Client(site.address(kind)) as client:
         client.send_packet(post(key, LONG))
-        writer = in_background(lambda: [client.send(block) for block in blocks(LONG)])
+        writer = in_background(lambda: send_all(client, LONG))
         most = stalled(site)
         go_on.set()
         assert client.reply().body.decode() == expected

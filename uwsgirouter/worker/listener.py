@@ -90,7 +90,11 @@ class Listener:
         router = self._router
         session = Session(router, RawSocket(self._family, _STREAM, 0, fd))
         router.sessions.add(session)
-        session.start()
+        try:
+            session.start()
+        except Exception:
+            session.abandon()
+            raise
         return True
 
     def _refused(self, error: OSError) -> None:

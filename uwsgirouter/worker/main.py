@@ -231,10 +231,10 @@ class Worker:
             self.done.set()
             return
         self._errors("".join(traceback.format_exception(type, value, tb)), time.monotonic())
-        session = _session_in(tb)
+        owner = getattr(getattr(context, "callback", None), "__self__", None)
+        session = _session_of(owner) or _session_in(tb)
         if session is not None:
             session.abandon()
-        owner = getattr(getattr(context, "callback", None), "__self__", None)
         if isinstance(owner, Listener) and self.duty is Duty.SERVING:
             owner.rest()
         elif isinstance(owner, Uplink):
@@ -242,14 +242,19 @@ class Worker:
             self._make_room("the master is not heard any more")
 
 
+def _session_of(owner: object) -> Session | None:
+    """The session that an object is, or works for."""
+    if isinstance(owner, Pump):
+        owner = owner.session
+    return owner if isinstance(owner, Session) else None
+
+
 def _session_in(tb: TracebackType) -> Session | None:
-    """The session whose method raised, or whose pump did."""
+    """The session that was being worked on (the frames of compiled code show nothing, those of the router do)."""
     for frame, _ in traceback.walk_tb(tb):
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, Pump):
-            owner = owner.session
-        if isinstance(owner, Session):
-            return owner
+        session = _session_of(frame.f_locals.get("session")) or _session_of(frame.f_locals.get("self"))
+        if session is not None:
+            return session
     return None
 
 
