@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import socket
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +21,8 @@ BLOCK = bytes(range(256)) * 1024
 CUT = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf"
 UNKNOWN_LENGTH = [(b"REQUEST_METHOD", b"POST")]
 LONG = 200 * MB
+LINGER_SILENCE = 2
+"""Seconds of silence after which the router lets go of a client that has its answer."""
 
 
 def streaming(key: str) -> list[tuple[bytes, bytes]]:
@@ -202,6 +206,31 @@ def test_a_reset_in_mid_response_is_one_for_a_client_that_is_still_sending(site:
             writer.join()
             client.half_close()
             assert client.read_all() == (b"", End.RESET)
+
+
+def test_a_reset_is_one_for_a_client_that_reads_slowly(site: Site) -> None:
+    """It gets all that the router had got for it, however long that takes, and then no clean end."""
+    size = 3 * MB
+
+    def half(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\n" + bytes(size))
+        wait_until(lambda: unsent_bytes(connection.socket) == 0, 10, "the router has it all")
+        connection.reset()
+
+    key, node = site.serve(half)
+    with Client(site.tcp, receive_buffer=1 << 16) as client:
+        client.send_packet(post(key, 1000), b"a part")
+        node.wait_for(1)
+        assert node.connections[0].finished.wait(10)
+        time.sleep(LINGER_SILENCE + 2)  # the client's own pace, which is what this is about
+        data, end = client.read_all(patience=10)
+        assert (len(data) - 19, end) == (size, End.RESET)
+
+
+def unsent_bytes(sock: socket.socket) -> int:
+    """What the kernel holds that the peer's kernel has not taken yet."""
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), "little")
 
 
 def whole_reply(client: Client) -> Reply:

@@ -369,6 +369,8 @@ class Session:
     def _client_ended(self) -> None:
         """Pass the end of the client's direction on."""
         down = self._down
+        if down is None and self._is_reading():
+            return  # expire() closes it
         if down is None or down.flow is _ENDED:
             self.close()
         elif self._upstream is not None:
@@ -447,12 +449,16 @@ class Session:
         self._up = Pump(self.router.loop, self.router.scratch, self, self.client, self.client)
         self._up.discard()
 
+    def _is_reading(self) -> bool:
+        """Whether a client that will be reset has yet to read its answer; a reset would take the rest of it away."""
+        return self.phase is _LINGER_RESET and unsent(self.client)
+
     def expire(self) -> None:
         """Called each second for a session that is silent for long, or lingers: give up what took too long."""
         router = self.router
         phase = self.phase
         if phase is _LINGER or phase is _LINGER_RESET:
-            if self.silence > LINGER_SILENCE or router.ticks >= self.deadline:
+            if router.ticks >= self.deadline or (self.silence > LINGER_SILENCE and not self._is_reading()):
                 self.close()
         elif phase is _CONNECT:
             if self.silence > router.connect_timeout and self._node is not None:
@@ -495,7 +501,7 @@ class Session:
         """End the session: every watcher, descriptor and count it has goes now."""
         if self.phase is _CLOSED:
             return
-        if self.phase is _LINGER_RESET and not unsent(self.client):
+        if self.phase is _LINGER_RESET:
             self._reset_client()
         self.phase = _CLOSED
         self._leave_node()
