@@ -22,7 +22,7 @@ def extensions() -> list[Extension]:
         from Cython.Build import cythonize
     except ImportError:
         return []
-    sources = {module: module.replace(".", "/") + ".py" for module in hot["MODULES"]}
+    sources = {module: os.path.relpath(hot["source_of"](module), HERE) for module in hot["MODULES"]}
     found = [Extension(module, [source], optional=True) for module, source in sources.items()]
     return cythonize(found, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
 

@@ -20,6 +20,7 @@ from types import ModuleType
 
 MODULES = (
     "uwsgirouter.protocol.packet",
+    "uwsgirouter.worker.kernel",
     "uwsgirouter.worker.relay",
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.listener",
@@ -39,19 +40,23 @@ class SourceFinder(MetaPathFinder):
         """Only for the modules that could be compiled."""
         if fullname not in MODULES:
             return None
-        return spec_from_file_location(fullname, source_of(fullname))
+        source = source_of(fullname)
+        if source.endswith(".pyx"):
+            raise ModuleNotFoundError(f"{fullname} exists only in compiled form", name=fullname)
+        return spec_from_file_location(fullname, source)
 
 
 def source_of(module: str, package: str = PACKAGE) -> str:
-    """The path of a module's source."""
-    return os.path.join(package, *module.split(".")[1:]) + ".py"
+    """The path of a module's source: Python, or Cython for what has no Python form."""
+    path = os.path.join(package, *module.split(".")[1:])
+    return path + (".py" if os.path.exists(path + ".py") else ".pyx")
 
 
 def digest(module: str, package: str = PACKAGE) -> str:
     """What a build of a module depends on, in one word: its source and the C types beside it."""
     summary = hashlib.sha256()
     source = source_of(module, package)
-    for path in (source, source.removesuffix(".py") + ".pxd"):
+    for path in (source, os.path.splitext(source)[0] + ".pxd"):
         try:
             with open(path, "rb") as file:
                 summary.update(file.read())

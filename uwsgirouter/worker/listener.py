@@ -10,14 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import time
-from _socket import socket as RawSocket
-from socket import SOCK_STREAM
 from socket import socket as Socket
 from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.log import Throttle
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.worker.session import Session
+from uwsgirouter.worker.streams import accept
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.router import Router
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 PAUSE = 0.1
 """Seconds without accepting after the kernel refused a descriptor or memory."""
 
-_STREAM = int(SOCK_STREAM)
 _CAPACITY = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 
 
@@ -35,7 +33,6 @@ class Listener:
     def __init__(self, router: Router, sock: Socket, burst: int, say: Throttle) -> None:
         self._router = router
         self._sock = sock
-        self._accept = sock._accept  # type: ignore[attr-defined]  # without the socket object and its name look-up
         self._family = int(sock.family)
         self._most = burst
         self._burst = 1
@@ -81,14 +78,14 @@ class Listener:
 
     def _accept_one(self) -> bool:
         try:
-            fd, _ = self._accept()
-        except BlockingIOError:
-            return False
+            client = accept(self._sock, self._family)
         except OSError as error:
             self._refused(error)
             return False
+        if client is None:
+            return False
         router = self._router
-        session = Session(router, RawSocket(self._family, _STREAM, 0, fd))
+        session = Session(router, client)
         router.sessions.add(session)
         try:
             session.start()

@@ -1,9 +1,20 @@
 # C types for the compiled form of relay.py; the Python source is the program (see uwsgirouter/compiled.py).
 
+from uwsgirouter.worker.kernel cimport Stream as KernelStream
+
+cdef int _RECEIVE_FLAGS, _SEND_FLAGS
 cdef object _OPEN, _ENDING, _ENDED, _DISCARDING
 
 cdef class Pump:
     cdef object _loop, _pending, _pipe, _readable, _scratch, _writable
     cdef Py_ssize_t _size
     cdef int _full
-    cdef public object flow, session, sink, source
+    cdef public object flow, session
+    cdef public KernelStream sink, source
+
+    cpdef start(self, bytes pending=*)
+    cpdef stop(self)
+    cpdef on_readable(self)
+    cdef _write(self, data, Py_ssize_t count)
+    cdef _source_ended(self)
+    cdef _finish(self)

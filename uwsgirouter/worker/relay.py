@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import fcntl
 import termios
-from _socket import socket as RawSocket
 from enum import Enum
 from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, TCP_NODELAY
 from typing import Any, Protocol
 
 from uwsgirouter.worker import pipes
+from uwsgirouter.worker.streams import Stream
 
 FIRST_READ = 65536
 """Bytes of the first read; later ones grow to the buffer's size while the sink keeps up."""
@@ -79,7 +79,7 @@ class Pump:
         "source",
     )
 
-    def __init__(self, loop: Any, scratch: memoryview, session: Relaying, source: RawSocket, sink: RawSocket) -> None:
+    def __init__(self, loop: Any, scratch: memoryview, session: Relaying, source: Stream, sink: Stream) -> None:
         self._loop = loop
         self._scratch = scratch
         self.session = session
@@ -284,7 +284,7 @@ class Pump:
         self._writable.start(self.on_writable)
 
 
-def no_delay(sock: RawSocket) -> None:
+def no_delay(sock: Stream) -> None:
     """Send small pieces at once (a unix socket always does)."""
     try:
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
@@ -292,7 +292,7 @@ def no_delay(sock: RawSocket) -> None:
         pass
 
 
-def unsent(sock: RawSocket) -> bool:
+def unsent(sock: Stream) -> bool:
     """Whether the kernel still holds bytes that the peer has not acknowledged."""
     try:
         count = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")

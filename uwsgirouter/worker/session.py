@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from _socket import socket as RawSocket
 from collections.abc import Callable
 from enum import Enum
 from struct import pack
@@ -26,6 +25,7 @@ from uwsgirouter.model.counters import Counter
 from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import LENGTH_UNKNOWN, decode_vars, scan
 from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
+from uwsgirouter.worker.streams import Stream, dial
 
 if TYPE_CHECKING:
     from uwsgirouter.model.node import Node
@@ -42,7 +42,6 @@ STREAMING = -2
 """Bytes were passed on that no CONTENT_LENGTH announced: more may come, and the request cannot be repeated."""
 
 _OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-_STREAM = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RESET_ON_CLOSE = pack("ii", 1, 0)
@@ -93,7 +92,7 @@ class Session:
         "silence",
     )
 
-    def __init__(self, router: Router, client: RawSocket) -> None:
+    def __init__(self, router: Router, client: Stream) -> None:
         self.router = router
         self.client = client
         self.phase = _PACKET
@@ -107,7 +106,7 @@ class Session:
         """Body bytes still to come from the client; below 0 when nobody knows (LENGTH_UNKNOWN, STREAMING)."""
         self._node: Node | None = None
         """The node in use, or the last one tried."""
-        self._upstream: RawSocket | None = None
+        self._upstream: Stream | None = None
         self._tried: list[Node] | None = None
         self._attempts = 0
         self._watcher: Any = None
@@ -200,7 +199,7 @@ class Session:
 
     def _attempt(self, node: Node) -> None:
         """Raises BlockingIOError while the connection is being made, OSError when it cannot be."""
-        upstream = RawSocket(node.family, _STREAM)
+        upstream = dial(node.family)
         self._upstream = upstream
         self.router.inflight[node.id] += 1
         code = upstream.connect_ex(node.sockaddr)
@@ -274,7 +273,7 @@ class Session:
             assert self._node is not None
             self.router.inflight[self._node.id] -= 1
 
-    def _send_packet(self, upstream: RawSocket, node: Node) -> None:
+    def _send_packet(self, upstream: Stream, node: Node) -> None:
         """The first bytes to the node. Raises BlockingIOError while it is not connected, OSError when it failed."""
         router = self.router
         data = self._packet
@@ -291,7 +290,7 @@ class Session:
         else:
             router.watch_later(self)
 
-    def _start_up(self, upstream: RawSocket, pending: bytes) -> None:
+    def _start_up(self, upstream: Stream, pending: bytes) -> None:
         if self._node is not None and not self._node.address.is_unix:
             no_delay(upstream)
         self._up = Pump(self.router.loop, self.router.scratch, self, self.client, upstream)
@@ -514,7 +513,7 @@ class Session:
             self._reset_client()
         self.close()
 
-    def _watch(self, sock: RawSocket, events: int, handler: Callable[[], None]) -> None:
+    def _watch(self, sock: Stream, events: int, handler: Callable[[], None]) -> None:
         if self._watcher is None:
             self._watcher = self.router.loop.io(sock.fileno(), events)
             self._watcher.start(handler)
