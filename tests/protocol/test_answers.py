@@ -23,6 +23,8 @@ STATUSES = {
     "node-reset": 502,
     "connect-timeout": 504,
     "first-byte-timeout": 504,
+    "internal-error": 500,
+    "stopped": 503,
     "idle-timeout": 504,
 }
 

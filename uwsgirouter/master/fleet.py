@@ -30,6 +30,7 @@ class Life(Enum):
     STARTING = "starting"
     SERVING = "serving"
     DRAINING = "draining"
+    STOPPING = "told to leave at once"
 
 
 @dataclass
@@ -44,11 +45,16 @@ class Member:
     since: float
     life: Life = Life.STARTING
     deadline: float | None = None
-    """When a draining worker is killed."""
+    """When one that drains is told to leave at once, and when one that was told so is killed."""
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is on its way out."""
+        return self.life in (Life.DRAINING, Life.STOPPING)
 
 
 class Overdue(NamedTuple):
-    """A worker to be killed, and why."""
+    """A worker whose time is over, and why."""
 
     member: Member
     reason: str
@@ -62,7 +68,7 @@ class Fleet:
 
     def of(self, generation: int) -> list[Member]:
         """The members of one generation that are not on their way out, by number."""
-        found = [m for m in self.members.values() if m.generation == generation and m.life is not Life.DRAINING]
+        found = [m for m in self.members.values() if m.generation == generation and not m.leaving]
         return sorted(found, key=lambda member: member.number)
 
     def missing(self, generation: int, target: int) -> list[int]:
@@ -85,7 +91,7 @@ class Fleet:
         return next((row for row in range(ROWS) if row not in taken), None)
 
     def overdue(self, now: float, harakiri: float, beats: dict[int, float]) -> list[Overdue]:
-        """Who must be killed: no beat for ``harakiri`` seconds, not ready, or still draining at its deadline.
+        """Whose time is over: no beat for ``harakiri`` seconds, not ready, or still draining at its deadline.
 
         ``beats`` gives the monotonic second of each pid's last beat.
         """

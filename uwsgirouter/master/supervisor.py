@@ -41,6 +41,8 @@ from uwsgirouter.worker.main import CANNOT_BOOT
 
 FAST_STOP = 2.0
 """Seconds that workers have to leave at INT before they are killed."""
+KILL_AGAIN = 5.0
+"""Seconds after which a worker that was killed and is still there is killed once more."""
 WORKERS_MOST = ROWS // 4
 """Workers that TTIN can reach: two generations must fit in the shared memory, with room for those that drain."""
 
@@ -107,9 +109,11 @@ class Supervisor:
             self._staff(now)
             if self.stage is Stage.STOPPING and not self.fleet.members:
                 return self._leave()
-            for key, _ in self.selector.select(self._patience(now)):
-                key.data()
+            ready = self.selector.select(self._patience(now))
+            # Orders first: a worker that was told to leave together with its master is answered as the master knows.
             self.signals.obey()
+            for key, _ in ready:
+                key.data()
             self._reap()
             now = time.monotonic()
             if now >= self._next_tick:
@@ -131,18 +135,26 @@ class Supervisor:
         }
         harakiri = self.settings.seconds("fastrouter-harakiri")
         for member, reason in self.fleet.overdue(now, harakiri, beats):
-            sessions = self.counters.read(member.row, Counter.SESSIONS)
-            self.log.line(
-                f"*** HARAKIRI ON GATEWAY uwsgirouter {member.number} (pid: {member.pid}) ***"
-                f" it {reason}; {sessions} sessions are cut"
-            )
-            member.deadline = now + 5.0
-            _kill(member.pid, signal.SIGKILL)
+            self._end(member, reason, now)
         touched = _mtimes(self.settings)
         if touched != self._touched:
             self._touched = touched
             self.log.say("a touch-reload file changed: reloading")
             self._begin_reload(now)
+
+    def _end(self, member: Member, reason: str, now: float) -> None:
+        """The time of a worker is over. One that drains is alive: it may still tell its clients."""
+        sessions = self.counters.read(member.row, Counter.SESSIONS)
+        if member.life is Life.DRAINING and member.deadline is not None and now >= member.deadline:
+            what = f"uwsgirouter worker {member.number} (pid: {member.pid}):"
+            member.life = Life.STOPPING
+            member.deadline = now + FAST_STOP
+            member.downlink.order("stop")
+        else:
+            what = f"*** HARAKIRI ON GATEWAY uwsgirouter {member.number} (pid: {member.pid}) ***"
+            member.deadline = now + KILL_AGAIN
+            _kill(member.pid, signal.SIGKILL)
+        self.log.line(f"{what} it {reason}; {sessions} sessions are cut")
 
     def _leave(self) -> int:
         self.sockets.close_all()
@@ -175,19 +187,19 @@ class Supervisor:
         mercy = self.settings.seconds("reload-mercy")
         if self.stage is not Stage.STOPPING:
             self.log.say(f"stopping: sessions have {mercy:g} seconds to finish")
-            self._stop(mercy, "drain", True)
+            self._stop(mercy, Life.DRAINING, "drain", True)
 
     def _on_fast_stop(self) -> None:
         self.log.say("SIGINT: stopping at once")
-        self._stop(FAST_STOP, "stop")
+        self._stop(FAST_STOP, Life.STOPPING, "stop")
 
-    def _stop(self, seconds: float, *order: object) -> None:
+    def _stop(self, seconds: float, life: Life, *order: object) -> None:
         deadline = time.monotonic() + seconds
         self.stage = Stage.STOPPING
         self.reload.cancel()
         for member in self.fleet.members.values():
             member.downlink.order(*order)
-            member.life = Life.DRAINING
+            member.life = life
             member.deadline = min(deadline, member.deadline or deadline)
 
     def _on_reopen(self) -> None:
@@ -271,9 +283,11 @@ class Supervisor:
         elif what == "ready" and member.life is Life.STARTING:
             member.life = Life.SERVING
             self._complete_reload(time.monotonic())
-        elif what == "draining" and member.life is not Life.DRAINING:
-            member.life = Life.DRAINING
-            member.deadline = time.monotonic() + self.settings.seconds("reload-mercy")
+        elif what == "draining":
+            if member.life is Life.STARTING:
+                # It gave up before it served: the next one may do the same, and must not come at once for ever.
+                self._plan_respawn(member, time.monotonic())
+            self._drain(member)
 
     def _node_changed(self, id: int) -> None:
         for member in self.fleet.members.values():
@@ -301,7 +315,7 @@ class Supervisor:
             member.downlink.close()
 
     def _drain(self, member: Member) -> None:
-        if member.life is not Life.DRAINING:
+        if not member.leaving:
             member.life = Life.DRAINING
             member.deadline = time.monotonic() + self.settings.seconds("reload-mercy")
             member.downlink.order("drain", False)
@@ -321,7 +335,7 @@ class Supervisor:
     def _bury(self, member: Member, code: int) -> None:
         self._unwatch(member)
         self.counters.release_row(member.row, self.registrar.registry.numbers)
-        expected = member.life is Life.DRAINING
+        expected = member.leaving
         how = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
         if expected and code == 0:
             self.log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) is done")
@@ -336,7 +350,7 @@ class Supervisor:
         elif code == CANNOT_BOOT and member.life is Life.STARTING and self.reload.current.index == 1:
             self.log.say("the workers cannot start: giving up")
             self.status = 1
-            self._stop(FAST_STOP, "stop")
+            self._stop(FAST_STOP, Life.STOPPING, "stop")
         else:
             self._plan_respawn(member, now)
 

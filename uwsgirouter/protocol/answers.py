@@ -34,6 +34,8 @@ class Cause(Enum):
     FIRST_BYTE_TIMEOUT = Answer(
         504, "Gateway Timeout", "first-byte-timeout", "The application server did not answer in time."
     )
+    INTERNAL = Answer(500, "Internal Server Error", "internal-error", "The router failed at this request.")
+    STOPPED = Answer(503, "Service Unavailable", "stopped", "The router was stopped before an answer came.")
     IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.log import Throttle
 from uwsgirouter.model.counters import Counter
+from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.streams import accept
 
@@ -90,7 +91,7 @@ class Listener:
         try:
             session.start()
         except Exception:
-            session.abandon()
+            session.abandon(Cause.INTERNAL)
             raise
         return True
 

@@ -26,6 +26,7 @@ from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.listener import Listener
 from uwsgirouter.worker.relay import Pump
@@ -37,6 +38,9 @@ STOPPED = 0
 """Exit status after a drain or a stop."""
 CANNOT_BOOT = 3
 """Exit status of a worker that could not start: another one would not be able to, either."""
+
+ANSWER_TIME = 1.0
+"""Seconds that a worker told to leave waits for its master's word on how."""
 
 _IGNORED = (
     signal.SIGHUP,
@@ -104,6 +108,7 @@ class Worker:
         self._cheap = settings.flag("fastrouter-cheap")
         self._clock = self.loop.timer(1.0, 1.0)
         self._term = self.loop.signal(signal.SIGTERM)
+        self._unanswered = self.loop.timer(ANSWER_TIME, ANSWER_TIME)
         self._title = ""
         self._errors = Throttle(self.log.block, 1)
 
@@ -174,7 +179,7 @@ class Worker:
         """Leave at once; what is under way is cut."""
         self.drain(last=False)
         for session in list(self.router.sessions):
-            session.abandon()
+            session.abandon(Cause.STOPPED)
         self.done.set()
 
     def orphaned(self) -> None:
@@ -186,14 +191,15 @@ class Worker:
         self._mercy.start(self.stop)
 
     def _on_term(self) -> None:
-        self._make_room("SIGTERM")
-
-    def _make_room(self, reason: str) -> None:
-        """Drain without an order: the master hears of it and starts another worker."""
+        """Ask the master, who knows whether the whole router stops (then the backlog is ours to serve)."""
         if self.duty is not Duty.DRAINING:
-            self.log.say(f"{reason}: draining")
+            self.log.say("SIGTERM: draining")
             self.uplink.send("draining")
-            self.drain(last=False)
+            self._unanswered.again(self._drain_unasked)
+
+    def _drain_unasked(self) -> None:
+        self._unanswered.stop()
+        self.drain(last=False)
 
     # -- the clock ------------------------------------------------------------------------------------------------
 
@@ -234,12 +240,14 @@ class Worker:
         owner = getattr(getattr(context, "callback", None), "__self__", None)
         session = _session_of(owner) or _session_in(tb)
         if session is not None:
-            session.abandon()
+            session.abandon(Cause.INTERNAL)
         if isinstance(owner, Listener) and self.duty is Duty.SERVING:
             owner.rest()
         elif isinstance(owner, Uplink):
+            self.log.say("the master is not heard any more: draining")
+            self.uplink.send("draining")
             self.uplink.stop()
-            self._make_room("the master is not heard any more")
+            self.drain(last=False)
 
 
 def _session_of(owner: object) -> Session | None:

@@ -464,6 +464,9 @@ class Session:
                 error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
                 self.silence = 0
                 self._redial(self._after_failed_connect(self._node, error))
+        elif phase is _PACKET and not self._packet and router.idle is not None:
+            # It connected and has said nothing for a second or two: no reason to hold up a worker that drains.
+            self.close()
         elif self.silence > router.timeout:
             self._expire_silent(phase)
 
@@ -507,11 +510,16 @@ class Session:
         self.client.close()
         self.router.closed(self)
 
-    def abandon(self) -> None:
-        """The router stops at once: cut what is under way."""
-        if self.phase is _RELAY:
-            self._reset_client()
-        self.close()
+    def abandon(self, cause: Cause) -> None:
+        """Give up at once (a bug, a fast stop): an answer if none was begun, a reset of one that was."""
+        phase = self.phase
+        try:
+            if phase is _RELAY:
+                self._abort(cause, "")
+            elif phase is _CONNECT or phase is _WAIT or (phase is _PACKET and self._packet):
+                self.fail(cause)
+        finally:
+            self.close()
 
     def _watch(self, sock: Stream, events: int, handler: Callable[[], None]) -> None:
         if self._watcher is None:
