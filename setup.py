@@ -23,12 +23,21 @@ def extensions() -> list[Extension]:
     except ImportError:
         return []
     sources = {module: os.path.relpath(hot["source_of"](module), HERE) for module in hot["MODULES"]}
-    found = [Extension(module, [source], optional=True) for module, source in sources.items()]
-    return cythonize(found, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
+    found = [Extension(module, [source]) for module, source in sources.items()]
+    compiled = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
+    for extension in compiled:
+        extension.optional = True  # cythonize makes new ones, and forgets
+    return compiled
 
 
 class BuildHot(build_ext):
     """Writes down what was compiled, so that it is used only with that very source."""
+
+    def build_extension(self, ext: Extension) -> None:
+        try:
+            super().build_extension(ext)
+        except OSError as error:  # there is no compiler at all
+            self.warn(f"{ext.name} runs as Python: {error}")
 
     def run(self) -> None:
         super().run()
