@@ -109,7 +109,7 @@ def test_a_worker_that_is_told_to_leave_drains_and_is_replaced(started: Servers)
             assert second.reply().body == b"slow"
         assert client.reply().body == b"slow"
     assert wait_for_serving(router, 1) != [worker]
-    assert f"(pid: {worker}) is done" in router.log()
+    router.wait_for_log(f"(pid: {worker}) is done")
 
 
 def test_telling_both_workers_to_leave_under_load_loses_nothing(started: Servers) -> None:
