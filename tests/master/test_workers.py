@@ -236,3 +236,20 @@ def test_cheap_mode(started: Servers) -> None:
         late.send_packet(get())
         announce(server, "a.example", node.address)
         assert late.reply().body == b"served"
+
+
+def test_a_fork_that_fails_is_tried_again(started: Servers) -> None:
+    """A full process table is the machine's trouble of a moment: the master must outlive it."""
+    code = """
+original, left = os.fork, [2]
+def fork():
+    if left[0]:
+        left[0] -= 1
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return original()
+os.fork = fork
+"""
+    node = started.node(answer(b"served"))
+    router = patched_router(started, code, "--fastrouter", local(), "--fastrouter-to", node.address)
+    router.wait_for_log("cannot start worker 1: Resource temporarily unavailable; trying again in a second")
+    assert fetch(router.address).body == b"served"

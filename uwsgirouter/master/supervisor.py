@@ -245,7 +245,8 @@ class Supervisor:
             return
         for generation in self.reload.generations:
             for number in self.fleet.missing(generation.index, generation.target):
-                self._spawn(number, generation, now)
+                if now >= self.respawns.not_before:
+                    self._spawn(number, generation, now)
             for member in self.fleet.surplus(generation.index, generation.target):
                 self._drain(member)
 
@@ -256,8 +257,12 @@ class Supervisor:
             self.respawns.not_before = now + 1.0
             return
         self.counters.release_row(row, self.registrar.registry.numbers)
-        upper, lower = socket.socketpair()
-        pid = os.fork()
+        try:
+            upper, lower, pid = _fork_with_channel()
+        except OSError as error:
+            self.log.say(f"cannot start worker {number}: {error.strerror}; trying again in a second")
+            self.respawns.not_before = now + 1.0
+            return
         if pid == 0:
             os._exit(become_worker(self, number, generation, row, upper, lower))
         lower.close()
@@ -403,6 +408,17 @@ def _mtimes(settings: Settings) -> tuple[float, ...]:
         except OSError:
             found.append(0.0)
     return tuple(found)
+
+
+def _fork_with_channel() -> tuple[socket.socket, socket.socket, int]:
+    """Both ends of a channel and what fork(2) returned. Raises OSError, and leaves nothing open then."""
+    upper, lower = socket.socketpair()
+    try:
+        return upper, lower, os.fork()
+    except OSError:
+        upper.close()
+        lower.close()
+        raise
 
 
 def _kill(pid: int, number: int) -> None:

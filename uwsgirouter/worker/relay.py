@@ -89,7 +89,7 @@ class Pump:
         self._pending: memoryview | None = None
         self._pipe: pipes.Pipe | None = None
         self._full = 0
-        self._size = FIRST_READ
+        self._size = FIRST_READ if len(scratch) > FIRST_READ else len(scratch)
         self._readable: Any = None
         self._writable: Any = None
 
@@ -166,7 +166,7 @@ class Pump:
                 self._grow(count)
             return
         self._full = 0
-        self._size = max(SLOW_READ, min(self._size, sent))
+        self._size = min(len(self._scratch), max(SLOW_READ, min(self._size, sent)))
         self._pending = memoryview(bytes(data[sent:]))
         self._readable.stop()
         self._wait_writable()

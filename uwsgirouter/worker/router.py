@@ -61,7 +61,10 @@ class Router:
         self.max_retries = settings.number("fastrouter-max-retries")
         self.keep_modifiers = settings.flag("fastrouter-keep-modifiers")
         self.error_pages = settings.flag("fastrouter-error-pages")
-        self.scratch = memoryview(bytearray(max(65536, settings.number("fastrouter-buffer-size"))))
+        size = settings.number("fastrouter-buffer-size")
+        self.scratch = memoryview(bytearray(max(65536, size)))
+        """What every read goes through first: packets, and (the part of it that is ``relay``) all that is relayed."""
+        self.relay = self.scratch[:size]
         self.find = mapper.find
         self.sessions: set[Session] = set()
         self.ticks = 0

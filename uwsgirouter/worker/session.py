@@ -283,7 +283,7 @@ class Session:
         sent = upstream.send(data, _FLAGS)
         router.cells[_RX] += len(data)
         self.phase = _WAIT
-        down = self._down = Pump(router.loop, router.scratch, self, upstream, self.client)
+        down = self._down = Pump(router.loop, router.relay, self, upstream, self.client)
         down.start()
         if self._left or sent < len(data):
             self._start_up(upstream, data[sent:])
@@ -293,7 +293,7 @@ class Session:
     def _start_up(self, upstream: Stream, pending: bytes) -> None:
         if self._node is not None and not self._node.address.is_unix:
             no_delay(upstream)
-        self._up = Pump(self.router.loop, self.router.scratch, self, self.client, upstream)
+        self._up = Pump(self.router.loop, self.router.relay, self, self.client, upstream)
         self._up.start(pending)
 
     def watch_client(self) -> None:
@@ -445,7 +445,7 @@ class Session:
             except OSError:
                 self.close()
                 return
-        self._up = Pump(self.router.loop, self.router.scratch, self, self.client, self.client)
+        self._up = Pump(self.router.loop, self.router.relay, self, self.client, self.client)
         self._up.discard()
 
     def _is_reading(self) -> bool:
