@@ -68,7 +68,7 @@ class House:
             many = len(asked.results) + 50
             wait_until(lambda: len(asked.results) > many, 5, "the load goes on")
         assert_no_failure(asked.results)
-        assert wait_for_serving(self.router, 2) == self.workers
+        assert wait_for_serving(self.router, 2) == self.workers, self.router.log()[len(before) :]
         log = self.router.log()[len(before) :]
         assert f"reload failed: {self.router.config_file.name}:" in log.replace(f"{self.servers.directory}/", "")
         assert reason in log
