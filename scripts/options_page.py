@@ -138,7 +138,7 @@ def page() -> str:
         parts.append("\n".join([f"## {heading}", "", *_TABLE_HEAD, *rows, ""]))
     parts += [DIALECT, _refused()]
     parts.append(_list("Without meaning in a router", _ACCEPTED, names.IGNORED_FLAGS | names.IGNORED_VALUES))
-    parts.append(_list("For applications", _APPLICATIONS, names.APPLICATION | names.WORKERS))
+    parts.append(_list("For applications", _APPLICATIONS, names.APPLICATION))
     parts.append(_list("Not available yet", _NOT_YET, names.LATER))
     return "\n".join(parts)
 
@@ -146,9 +146,8 @@ def page() -> str:
 _TABLE_HEAD = ("| Option | Value | Default | Reload | Meaning |", "|---|---|---|---|---|")
 _ACCEPTED = "These options of uWSGI are accepted and do nothing; one notice at start lists those that were given."
 _APPLICATIONS = (
-    "The router does not run applications in this version. These options do nothing either, with a warning that names "
-    "them; `processes`, `workers` and `threads` beside a fastrouter are a common mistake, since they count application "
-    "workers: the router's own are `fastrouter-processes`."
+    "An application runs beside the router with the options of the section A local application. These others of "
+    "uWSGI's application server have no counterpart and do nothing, with a warning that names them."
 )
 _NOT_YET = (
     "These are known and not built yet, so they are an error; so are the rules of internal routing: `route`, "

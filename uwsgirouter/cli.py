@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from uwsgirouter import __version__, compiled
-from uwsgirouter.errors import ConfigError, ConfigErrors
+from uwsgirouter.errors import BootError, ConfigError, ConfigErrors, RouterError
+from uwsgirouter.local.requirements import means_for
 from uwsgirouter.settings import report
+from uwsgirouter.settings.application import is_served
 from uwsgirouter.settings.arguments import UsageError
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
@@ -29,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _complain(error)
         print("uwsgirouter: see uwsgirouter --help", file=sys.stderr)
         sys.exit(MISUSE)
-    except ConfigError as error:
+    except (ConfigError, BootError) as error:
         _complain(error)
         sys.exit(FAULT)
 
@@ -45,6 +47,8 @@ def _command(argv: Sequence[str]) -> int:
     settings = source.load()
     if "check" in source.commands:
         _warn(settings)
+        if is_served(settings):
+            means_for(settings)
         print(report.check_text(settings, source.inherits_sockets), end="")
         return 0
     if "show-config" in source.commands:
@@ -62,6 +66,6 @@ def _warn(settings: Settings) -> None:
         print(f"uwsgirouter: warning: {notice}", file=sys.stderr)
 
 
-def _complain(error: ConfigError) -> None:
+def _complain(error: RouterError) -> None:
     for one in error.errors if isinstance(error, ConfigErrors) else [error]:
         print(f"uwsgirouter: error: {one}", file=sys.stderr)

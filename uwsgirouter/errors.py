@@ -41,5 +41,16 @@ class ProtocolError(RouterError):
         self.reason = reason
 
 
+class BadKey(ProtocolError):
+    """A request's key would lead out of the place that the configuration gives it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("bad key", detail)
+
+
+class BadTarget(RouterError):
+    """A cache's value or a mapper's result is no address of a node."""
+
+
 class BootError(RouterError):
     """Start-up (or a reload) needs something that the machine does not give: an address, a user, a file."""

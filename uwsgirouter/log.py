@@ -8,9 +8,11 @@ It must not know who logs or why. Invariant: :meth:`Log.line` does not block and
 from __future__ import annotations
 
 import os
-import select
 import time
 from collections.abc import Callable
+
+# By name, and now: a worker with a Python mapper is patched by gevent, and a patched poll would yield.
+from select import POLLOUT, poll
 
 LINE_MAX = 4096
 """PIPE_BUF on Linux: what a pipe takes whole once poll says that it is writable."""
@@ -44,11 +46,11 @@ class Log:
             self.say(line)
 
     def _write(self, data: bytes) -> None:
-        poll = select.poll()
+        ask = poll()
         try:
-            poll.register(DESCRIPTOR, select.POLLOUT)
-            ready = poll.poll(0)
-            if ready and ready[0][1] & select.POLLOUT:
+            ask.register(DESCRIPTOR, POLLOUT)
+            ready = ask.poll(0)
+            if ready and ready[0][1] & POLLOUT:
                 os.write(DESCRIPTOR, data)
                 return
         except OSError:

@@ -187,3 +187,32 @@ def test_longest_key_and_many_keys_fit(listener: Listener) -> None:
     keys = [part for number in range(20) for part in ("--key", f"{number:0255d}")]
     assert run(["subscribe", "--server", listener.address, *keys, "--address", "127.0.0.1:1", "--once"]) is Exit.OK
     assert [int(listener.receive()[2][b"key"]) for _ in range(20)] == list(range(20))
+
+
+def test_a_vassal_that_can_be_started(listener: Listener) -> None:
+    fixed = ["subscribe", "--server", listener.address, "--key", "a", "--vassal", "one.ini"]
+    assert run([*fixed, "--inactive", "--once"]) is Exit.OK
+    variables = listener.receive()[2]
+    assert (variables[b"vassal"], variables[b"inactive"]) == (b"one.ini", b"1")
+    assert b"address" not in variables
+    assert run([*fixed, "--inactive", "--address", "127.0.0.1:1", "--unsubscribe"]) is Exit.OK
+    _, modifier2, variables = listener.receive()
+    assert (modifier2, variables[b"address"], variables[b"inactive"]) == (1, b"127.0.0.1:1", b"1")
+    assert run([*fixed, "--address", "127.0.0.1:1", "--once"]) is Exit.OK
+    assert b"inactive" not in listener.receive()[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--inactive"], "key 'a': no vassal: an inactive node needs the name of its vassal"),
+        (["--vassal", "one.ini"], "the node's --address is missing (only --inactive can do without)"),
+        ([], "the node's --address is missing (only --inactive can do without)"),
+        (["--vassal", "v" * 300, "--inactive"], "key 'a': vassal too long: 300 bytes, at most 255"),
+    ],
+)
+def test_what_an_announcement_of_a_vassal_needs(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["subscribe", "--server", "127.0.0.1:1", "--key", "a", *arguments, "--once"]) is Exit.USAGE
+    assert reason in capsys.readouterr().err

@@ -12,10 +12,10 @@ from uwsgirouter.model.events import Gone
 from uwsgirouter.model.table import STATIC_KEY
 
 
-def found(keys: list[bytes], key: bytes, strip_port: bool) -> bytes | None:
+def found(keys: list[bytes], key: bytes, strip_port: bool, fallback_key: bytes = b"") -> bytes | None:
     """The key of the slot that serves ``key`` when ``keys`` were announced and a static node is configured."""
     routes = table(put(0, STATIC_KEY), *(put(id, announced) for id, announced in enumerate(keys, start=1)))
-    slot = SubscriptionMapper(routes, strip_port).find(key)
+    slot = SubscriptionMapper(routes, strip_port, fallback_key).find(key)
     return None if slot is None else slot.key
 
 
@@ -87,6 +87,33 @@ def test_an_announced_key_is_found_as_it_is(keys: list[bytes], key: bytes, strip
 @given(st.text("abAB.", min_size=1, max_size=4).map(str.encode), st.integers(0, 99999), st.booleans())
 def test_the_port_is_no_part_of_the_key_when_stripped(host: bytes, port: int, strip_port: bool) -> None:
     assert found([host], host + b":%d" % port, strip_port) == (host if strip_port else None)
+
+
+@pytest.mark.parametrize(
+    ("announced", "asked", "strip_port", "expected"),
+    [
+        ([b"spare", b"a"], b"a", False, b"a"),
+        ([b"spare", b"a"], b"A", False, b"a"),
+        ([b"spare", b"a"], b"a:80", True, b"a"),
+        ([b"spare", b"a"], b"a:80", False, b"spare"),
+        ([b"spare"], b"a", False, b"spare"),
+        ([b"spare"], b"a:80", True, b"spare"),
+        ([b"spare"], b"spare", False, b"spare"),
+        ([b"a"], b"b", False, None),
+        ([b"SPARE"], b"b", False, None),
+        ([b"spare:80"], b"b", True, None),
+    ],
+)
+def test_the_fallback_key_is_the_last_to_be_asked(
+    announced: list[bytes], asked: bytes, strip_port: bool, expected: bytes | None
+) -> None:
+    assert found(announced, asked, strip_port, fallback_key=b"spare") == expected
+
+
+@given(st.binary(min_size=1, max_size=12), st.booleans())
+def test_with_a_fallback_key_every_key_is_served_and_by_announced_nodes(key: bytes, strip_port: bool) -> None:
+    assert found([b"spare"], key, strip_port, fallback_key=b"spare") == b"spare"
+    assert found([], key, strip_port, fallback_key=b"spare") is None
 
 
 def test_it_sees_the_table_as_it_is_now() -> None:

@@ -7,9 +7,10 @@ import os
 import pytest
 
 from uwsgirouter.master.subscriptions import describe, hash_key
+from uwsgirouter.model.events import Gone
 from uwsgirouter.model.registry import Change, Happening
-from uwsgirouter.model.table import STATIC_KEY
-from uwsgirouter.settings.address import parse_peer
+from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY
+from uwsgirouter.settings.address import NOWHERE, parse_peer
 
 PREFIX = f"[uwsgi-subscription for pid {os.getpid()}] "
 
@@ -51,6 +52,34 @@ def test_static_nodes_have_words_of_their_own() -> None:
     assert back is not None and back.endswith("] static node 127.0.0.1:3031 is tried again")
     assert described(Happening.CONFIGURED, STATIC_KEY) is None
     assert described(Happening.DISCARDED, STATIC_KEY) is None
+
+
+def test_fallback_nodes_too() -> None:
+    failed = described(Happening.FAILED, FALLBACK_KEY, "Connection refused")
+    assert failed is not None
+    assert failed.endswith("] marking fallback node 127.0.0.1:3031 as failed (Connection refused)")
+    back = described(Happening.BACK, FALLBACK_KEY)
+    assert back is not None and back.endswith("] fallback node 127.0.0.1:3031 is tried again")
+    full = described(Happening.FULL, FALLBACK_KEY)
+    assert full is not None and full.endswith("] refusing fallback node 127.0.0.1:3031 (the registry is full)")
+
+
+@pytest.mark.parametrize(
+    ("happening", "address", "line"),
+    [
+        (Happening.NEW_VASSAL, "127.0.0.1:3031", "new vassal node: one.ini (127.0.0.1:3031)"),
+        (Happening.NEW_VASSAL, "", "new vassal node: one.ini (no address yet)"),
+        (Happening.AWAKE, "/run/one.sock", "vassal is running: one.ini at /run/one.sock"),
+        (Happening.ASLEEP, "/run/one.sock", "vassal stopped: one.ini (/run/one.sock); it is started when it is needed"),
+        (Happening.FAILED, "/run/one.sock", "marking /run/one.sock as failed (refused)"),
+        (Happening.LEFT, "", "removing node: vassal one.ini (unsubscribed)"),
+        (Happening.FORGOTTEN, "", "removing vassal node: one.ini (nobody announced it for hours)"),
+    ],
+)
+def test_vassals_are_named(happening: Happening, address: str, line: str) -> None:
+    where = parse_peer(address) if address else NOWHERE
+    change = Change(happening, b"foo.com", where, Gone(1), b"one.ini")
+    assert describe(change, "refused", 17.0) == f"{PREFIX}foo.com => {line}"
 
 
 def test_a_key_cannot_forge_a_line() -> None:

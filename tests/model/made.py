@@ -38,7 +38,16 @@ def view(table: RouteTable) -> View:
         assert slot.nodes, "a slot without nodes does not exist"
         assert all(node.key == key and table.nodes[node.id] is node for node in slot.nodes)
     nodes: dict[int, tuple[object, ...]] = {
-        node.id: (node.key, node.address, node.modifiers, node.weight, node.cores, node.state, node.since)
+        node.id: (
+            node.key,
+            node.address,
+            node.modifiers,
+            node.weight,
+            node.cores,
+            node.state,
+            node.since,
+            node.vassal,
+        )
         for node in table.nodes.values()
     }
     slots = {key: sorted(node.id for node in slot.nodes) for key, slot in table.slots.items()}

@@ -13,6 +13,7 @@ from uwsgirouter.model.counters import (
     NODE_COLUMNS,
     ROW_CELLS,
     ROWS,
+    UNNUMBERED,
     Counter,
     Counters,
 )
@@ -77,8 +78,8 @@ def test_a_dead_workers_gauges_are_cleared_and_its_totals_kept(counters: Counter
     assert [counters.read(index, Counter.SESSIONS) for index in (4, 5, 6)] == [3, 0, 3]
     assert [counters.read(index, Counter.BEAT) for index in (4, 5, 6)] == [1000, 0, 1000]
     assert counters.total(Counter.REQUESTS, (4, 5, 6)) == 210
-    for node in (0, 9, NODE_COLUMNS - 1):
-        assert counters.inflight(node, [5]) == (0 if node < nodes else 2)
+    for node in (0, 9, UNNUMBERED):
+        assert counters.inflight(node, [5]) == (0 if node < nodes or node == UNNUMBERED else 2)
         assert counters.inflight(node, [4, 6]) == 4
 
 

@@ -10,7 +10,7 @@ from tests.model.made import table, view
 from uwsgirouter.model.events import Event, Gone, Put
 from uwsgirouter.model.node import State
 from uwsgirouter.protocol.messages import MessageReader, encode_message
-from uwsgirouter.settings.address import parse_peer
+from uwsgirouter.settings.address import NOWHERE, parse_peer
 
 ADDRESSES = ["127.0.0.1:3031", "127.0.0.1:03031", "[0::1]:80", "/run/a.sock", "/tmp/é\udcff", "@name", ":3031"]
 
@@ -21,13 +21,14 @@ def puts() -> st.SearchStrategy[Put]:
         Put,
         id=st.integers(0, 5),
         key=st.one_of(st.sampled_from([b"", b"a", b"b"]), st.binary(max_size=20)),
-        address=st.sampled_from(ADDRESSES).map(parse_peer),
+        address=st.one_of(st.sampled_from(ADDRESSES).map(parse_peer), st.just(NOWHERE)),
         modifiers=st.tuples(small, small),
         weight=st.integers(1, 1_000_000),
         cores=st.integers(0, 100),
         load=st.integers(0, (1 << 63) - 1),
         state=st.sampled_from(State),
         since=st.floats(0, 1e9),
+        vassal=st.binary(max_size=20),
     )
 
 
@@ -47,12 +48,12 @@ def test_an_event_can_be_made_from_the_node_that_it_made(event: Put) -> None:
 
 
 def test_every_byte_of_a_key_survives() -> None:
-    event = Put(1, bytes(range(255)), parse_peer("/a"), (255, 1), 2, 3, 4, State.DRAINING, 1.5)
+    event = Put(1, bytes(range(255)), parse_peer("/a"), (255, 1), 2, 3, 4, State.DRAINING, 1.5, bytes(range(255)))
     assert Put.from_row(event.row()) == event
 
 
 @pytest.mark.parametrize(
-    "row", [[], [1], ["1", "k", "/a", 0, 0, 1, 0, 0, "up", 0.0], [1, "k", "/a", 0, 0, 1, 0, 0, "?", 0]]
+    "row", [[], [1], ["1", "k", "/a", 0, 0, 1, 0, 0, "up", 0.0, ""], [1, "k", "/a", 0, 0, 1, 0, 0, "?", 0, ""]]
 )
 def test_a_row_of_another_shape_is_a_bug(row: list[object]) -> None:
     with pytest.raises((AssertionError, ValueError)):

@@ -12,7 +12,7 @@ from uwsgirouter.model import registry as module
 from uwsgirouter.model.events import Gone, Put
 from uwsgirouter.model.node import State
 from uwsgirouter.model.registry import COOLING, Change, Happening, Registry
-from uwsgirouter.model.table import STATIC_KEY, RouteTable
+from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY, RouteTable
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings.address import Address, parse_peer
 
@@ -52,6 +52,10 @@ class World:
 
     def configure(self, now: float, *texts: str) -> list[Happening]:
         return self.seen(self.registry.configure([parse_peer(text) for text in texts], now))
+
+    def stand_by(self, now: float, *texts: str) -> list[Happening]:
+        """No static nodes, these fallback nodes."""
+        return self.seen(self.registry.configure([], now, [parse_peer(text) for text in texts]))
 
     def states(self) -> dict[str, State]:
         return {node.address.text: node.state for node in self.table.nodes.values()}
@@ -281,6 +285,44 @@ def test_configured_and_announced_nodes_of_one_address_are_two(world: World) -> 
     assert world.states() == {"/a": UP}
 
 
+# -- fallback nodes -------------------------------------------------------------------------------------------------
+
+
+def test_fallback_nodes_stand_in_the_order_of_the_file(world: World) -> None:
+    def order() -> list[str]:
+        return [node.address.text for node in world.table.slots[FALLBACK_KEY].nodes]
+
+    assert world.stand_by(1, "/a", "/b", "/c") == [Happening.CONFIGURED] * 3
+    assert order() == ["/a", "/b", "/c"]
+    assert world.stand_by(2, "/a", "/b", "/c") == []
+    kept = world.table.nodes[world.id_of("/a")]
+    world.stand_by(3, "/a", "/c", "/b")
+    assert order() == ["/a", "/c", "/b"]
+    assert world.table.nodes[kept.id] is kept
+    assert world.stand_by(4, "/c", "/b") == [Happening.DISCARDED]
+    world.stand_by(5, "/b")
+    world.stand_by(6, "/d", "/b")
+    assert order() == ["/d", "/b"]
+    assert [node.address.text for node in world.replica.slots[FALLBACK_KEY].nodes] == ["/d", "/b"]
+    world.stand_by(7)
+    assert view(world.table) == ({}, {})
+
+
+def test_a_failed_fallback_node_is_back_after_its_grace_time(world: World) -> None:
+    world.stand_by(1, "/a", "/b")
+    assert world.fail(world.id_of("/a"), 100) == [Happening.FAILED]
+    assert world.expire(129.9) == []
+    assert world.expire(130) == [Happening.BACK]
+    assert world.states() == {"/a": UP, "/b": UP}
+
+
+def test_a_static_node_may_be_a_fallback_too(world: World) -> None:
+    addresses = [parse_peer("/a")]
+    assert world.seen(world.registry.configure(addresses, 1.0, addresses)) == [Happening.CONFIGURED] * 2
+    assert world.configure(2, "/a") == [Happening.DISCARDED]
+    assert sorted(world.table.slots) == [STATIC_KEY]
+
+
 # -- numbers --------------------------------------------------------------------------------------------------------
 
 
@@ -308,7 +350,7 @@ def test_a_number_is_not_given_again_while_a_session_counts_on_it(world: World) 
 
 
 def test_a_full_registry_refuses_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "NODE_COLUMNS", 2)
+    monkeypatch.setattr(module, "UNNUMBERED", 2)
     world.announce(1, "/a")
     world.configure(1, "/s")
     assert world.announce(2, "/b") == [Happening.FULL]

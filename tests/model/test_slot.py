@@ -59,7 +59,7 @@ def test_after_a_failure_those_that_are_up_share_the_load() -> None:
 def test_failover_visits_those_up_then_those_down_each_once() -> None:
     slot = slot_of(DOWN, UP, DRAINING, UP, DOWN)
     tried: list[Node] = []
-    while (node := slot.next_except(tried)) is not None:
+    while (node := slot.next_except(tried) or slot.last_resort(tried)) is not None:
         tried.append(node)
     assert [node.state for node in tried] == [UP, UP, DOWN, DOWN]
     assert sorted(node.id for node in tried) == [0, 1, 3, 4]
@@ -82,7 +82,7 @@ def test_next_except(rows: list[tuple[State, int, bool]], before: int) -> None:
         slot.next()
     tried = {node for node, row in zip(slot.nodes, rows, strict=True) if row[2]}
     left = {state: {node for node in slot.nodes if node.state is state and node not in tried} for state in State}
-    node = slot.next_except(tried)
+    node = slot.next_except(tried) or slot.last_resort(tried)
     if left[UP]:
         assert node in left[UP]
     elif left[DOWN]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.model.made import put, table, view
 from uwsgirouter.model.events import Gone
 from uwsgirouter.model.node import State
+from uwsgirouter.model.table import FALLBACK_KEY
 from uwsgirouter.settings.address import parse_peer
 
 
@@ -88,6 +89,11 @@ def test_available_unless_all_drain() -> None:
     assert table(put(1, state=State.DRAINING), put(2)).available()
 
 
+def test_fallback_nodes_alone_are_not_enough() -> None:
+    assert not table(put(1, FALLBACK_KEY)).available()
+    assert table(put(1, FALLBACK_KEY), put(2)).available()
+
+
 def test_fail_marks_at_once() -> None:
     routes = table(put(1), put(2))
     slot = routes.slots[b"foo.com"]
@@ -96,6 +102,13 @@ def test_fail_marks_at_once() -> None:
     routes.fail(first)
     assert first.state is State.DOWN
     assert {slot.next() for _ in range(4)} == set(slot.nodes) - {first}
+
+
+def test_a_vassal_that_fails_is_taken_for_one_that_sleeps() -> None:
+    routes = table(replace(put(1), vassal=b"one.ini"))
+    routes.fail(routes.nodes[1])
+    assert routes.slots[b"foo.com"].sleeping() is routes.nodes[1]
+    assert routes.slots[b"foo.com"].next() is None
 
 
 def test_fail_leaves_a_draining_node_draining() -> None:

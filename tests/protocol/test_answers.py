@@ -26,6 +26,12 @@ STATUSES = {
     "internal-error": 500,
     "stopped": 503,
     "idle-timeout": 504,
+    "bad-key": 400,
+    "too-large": 413,
+    "body-cut": 400,
+    "storage": 507,
+    "mapper-failed": 502,
+    "mapper-timeout": 504,
 }
 
 

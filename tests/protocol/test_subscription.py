@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -14,7 +15,7 @@ from tests.protocol.blocks import framed, mutated, string
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.packet import decode_vars, encode_packet
 from uwsgirouter.protocol.subscription import WEIGHT_MAX, Announce, decode_announce, encode_announce
-from uwsgirouter.settings.address import Kind, parse_peer
+from uwsgirouter.settings.address import NOWHERE, Kind, parse_peer
 
 REASONS = {
     "short",
@@ -32,6 +33,11 @@ REASONS = {
     "bad weight",
     "bad cores",
     "bad load",
+    "bad inactive",
+    "bad clear",
+    "bad vassal",
+    "vassal too long",
+    "no vassal",
 }
 
 REAL = (
@@ -54,6 +60,11 @@ def refusal(data: bytes) -> str:
 def assert_usable(announce: Announce) -> None:
     """What the registry and a worker's connect rely on, whoever sent the datagram."""
     assert 1 <= len(announce.key) <= 255
+    assert len(announce.vassal) <= 255
+    assert announce.vassal or not (announce.inactive or announce.cleared)
+    if announce.address == NOWHERE:
+        assert announce.inactive
+        return
     assert 1 <= len(announce.address.text.encode("utf-8", "surrogateescape")) <= 255
     assert announce.address.kind in (Kind.TCP4, Kind.TCP6, Kind.UNIX, Kind.ABSTRACT)
     assert announce.address.is_unix or 1 <= announce.address.port <= 65535
@@ -248,7 +259,7 @@ def addresses() -> st.SearchStrategy[str]:
 
 
 def announces() -> st.SearchStrategy[Announce]:
-    return st.builds(
+    any_node = st.builds(
         Announce,
         key=st.binary(min_size=1, max_size=255),
         address=addresses().map(parse_peer),
@@ -259,6 +270,53 @@ def announces() -> st.SearchStrategy[Announce]:
         load=st.integers(0, (1 << 63) - 1),
         leaving=st.booleans(),
     )
+    vassals = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20).map(str.encode)
+    anywhere = st.one_of(st.just(NOWHERE), addresses().map(parse_peer))
+    return st.one_of(
+        any_node,
+        st.builds(replace, any_node, vassal=vassals, cleared=st.booleans()),
+        st.builds(replace, any_node, vassal=vassals, inactive=st.just(True), address=anywhere),
+    )
+
+
+def test_a_vassal_tells_its_name() -> None:
+    announce = decode_announce(datagram(vassal=b"one.ini"))
+    assert (announce.vassal, announce.inactive, announce.address.text) == (b"one.ini", False, "127.0.0.1:3031")
+
+
+def test_an_inactive_vassal_with_its_address() -> None:
+    """As the tutorial announces it: addr=127.0.0.1:3036,vassal=one.ini,inactive=1."""
+    announce = decode_announce(datagram(vassal=b"one.ini", inactive=b"1"))
+    assert (announce.vassal, announce.inactive, announce.leaving) == (b"one.ini", True, False)
+    assert not decode_announce(datagram(vassal=b"one.ini", inactive=b"0")).inactive
+
+
+def test_without_an_address_it_can_only_be_inactive() -> None:
+    announce = decode_announce(datagram(vassal=b"one.ini", address=b""))
+    assert (announce.address, announce.inactive) == (NOWHERE, True)
+    assert refusal(datagram(address=b"")) == "no address"
+
+
+def test_only_a_vassal_can_be_inactive() -> None:
+    assert refusal(datagram(inactive=b"1")) == "no vassal"
+
+
+@pytest.mark.parametrize("name", [b"one\n.ini", b"\0", b"\x7f"])
+def test_a_vassals_name_can_be_written_into_a_log(name: bytes) -> None:
+    assert refusal(datagram(vassal=name)) == "bad vassal"
+
+
+def test_a_vassals_name_has_a_limit() -> None:
+    assert decode_announce(datagram(vassal=b"v" * 255)).vassal == b"v" * 255
+    assert refusal(datagram(vassal=b"v" * 256)) == "vassal too long"
+
+
+def test_a_vassal_that_stops_may_ask_to_be_kept() -> None:
+    """subscription-clear-on-shutdown: not an unsubscribe, the vassal can be started again."""
+    announce = decode_announce(datagram(vassal=b"one.ini", clear=b"1"))
+    assert (announce.cleared, announce.leaving) == (True, False)
+    other = decode_announce(datagram(clear=b"1"))
+    assert (other.cleared, other.leaving) == (False, True), "nobody could start it again"
 
 
 @given(announces())

@@ -39,9 +39,9 @@ class Servers:
         """The C FastRouter."""
         return self._started(FastRouter(self.directory, *args, config=config, ready=ready))
 
-    def uwsgi(self, *args: str) -> UwsgiApp:
+    def uwsgi(self, *args: str, env: Mapping[str, str] | None = None) -> UwsgiApp:
         """A real uWSGI application server."""
-        return self._started(UwsgiApp(self.directory, *args))
+        return self._started(UwsgiApp(self.directory, *args, env=env))
 
     def gunicorn(self, app: str, app_directory: Path, *args: str, address: str = "") -> Gunicorn:
         """gunicorn over the uwsgi protocol."""

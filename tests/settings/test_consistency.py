@@ -74,7 +74,6 @@ def test_an_address_given_twice_names_both_places(files: Files, one: str, two: s
     "lines",
     [
         "fastrouter = 127.0.0.1:0\nfastrouter = 127.0.0.1:0",
-        "fastrouter = :2626\nfastrouter-subscription-server = :2626",
         "fastrouter = 127.0.0.1:80\nfastrouter = [::1]:80",
         "fastrouter = /a\nfastrouter = @/a",
     ],
@@ -83,6 +82,27 @@ def test_addresses_that_only_look_alike(files: Files, lines: str) -> None:
     assert files.load(f"[uwsgirouter]\n{LISTEN}{lines}\n").notices == ()
 
 
+def test_announcements_and_requests_may_have_one_port(files: Files) -> None:
+    assert files.load("[uwsgirouter]\nfastrouter = :2626\nfastrouter-subscription-server = :2626\n").notices == ()
+
+
 def test_a_number_alone_is_a_unix_path_and_says_so(files: Files) -> None:
     (notice,) = files.load(f"[uwsgirouter]\n{LISTEN}fastrouter = 3018\n").notices
     assert notice == "router.conf:4: fastrouter = 3018 is the unix socket ./3018; write :3018 for a port"
+
+
+def test_a_zerg_server_gives_something_to_listen_on(files: Files) -> None:
+    assert files.load("[uwsgirouter]\nfastrouter-zerg = /run/zerg\nfastrouter-to = /run/app\n").notices == ()
+
+
+@pytest.mark.parametrize("value", ["dns.example:53", "/run/dns", "@dns"])
+def test_a_name_server_is_known_by_its_number(files: Files, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        files.load(f"[uwsgirouter]\n{LISTEN}fastrouter-resolver = {value}\n")
+    assert f"fastrouter-resolver = {value}: expected IP address and port" in str(caught.value)
+    assert caught.value.where == "router.conf:4"
+
+
+@pytest.mark.parametrize("value", ["10.0.0.2:53", "[::1]:5353"])
+def test_name_servers(files: Files, value: str) -> None:
+    assert files.load(f"[uwsgirouter]\n{LISTEN}fastrouter-resolver = {value}\n").notices == ()

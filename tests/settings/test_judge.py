@@ -28,17 +28,10 @@ def test_commands_in_a_file_are_ignored_with_the_notice(files: Files) -> None:
     assert "show-config (router.conf:4)" in notice
 
 
-def test_processes_start_nothing(files: Files) -> None:
-    (notice,) = files.load(HEAD + "processes = 4\nthreads = 2\n").notices
-    assert "start nothing here" in notice
-    assert "fastrouter-processes" in notice
-    assert "processes (router.conf:4), threads (router.conf:5)" in notice
-
-
-def test_application_options_are_named(files: Files) -> None:
-    (notice,) = files.load(HEAD + "module = app:application\nsocket = =0\n").notices
-    assert "does not run applications" in notice
-    assert "module (router.conf:4), socket (router.conf:5)" in notice
+def test_options_of_the_application_server_without_a_counterpart_are_named(files: Files) -> None:
+    (notice,) = files.load(HEAD + "cheaper = 4\nspooler = /x\n").notices
+    assert "have no counterpart" in notice
+    assert "cheaper (router.conf:4), spooler (router.conf:5)" in notice
 
 
 @pytest.mark.parametrize("use", ["fastrouter = %(ip):3018", "log-format = %(ip)", "log-format = %(ip + 1)"])
@@ -73,7 +66,7 @@ def test_strict_may_be_false(files: Files) -> None:
         ("fastrouter-tmeout = 5", "router.conf:4: unknown option fastrouter-tmeout; did you mean fastrouter-timeout?"),
         ("subscription-x = 5", "router.conf:4: unknown option subscription-x"),
         ("route-x = 5", "router.conf:4: unknown option route-x"),
-        ("fastrouter-use-base = /x", "fastrouter-use-base is a known FastRouter option, not available in this version"),
+        ("fastrouter-resubscribe = /x", "fastrouter-resubscribe is a known FastRouter option, not available in this"),
         ("route = .* x", "router.conf:4: route is a known FastRouter option, not available"),
         ("stats = :1717", "router.conf:4: stats is a known uWSGI option, not available"),
         ("emperor = /x", "router.conf:4: emperor is not supported: a router does not watch files"),

@@ -27,7 +27,7 @@ fastrouter = =0
 fastrouter-cheap = true
 fastrouter-quiet
 for = 3031 3032
-fastrouter-to = %(public_ip):%(_)
+fastrouter-fallback = %(public_ip):%(_)
 endfor =
 if-env = ROUTER_WORKERS
 fastrouter-processes = %(_)
@@ -48,8 +48,11 @@ def test_a_typical_file(files: Files) -> None:
         "127.0.0.1:2626",
         f"{directory}/announce.sock",
     ]
-    assert [address.text for address in settings.addresses("fastrouter-to")] == ["127.0.0.1:3031", "127.0.0.1:3032"]
-    assert settings.where("fastrouter-to", 1) == "router.conf:15"
+    assert [address.text for address in settings.addresses("fastrouter-fallback")] == [
+        "127.0.0.1:3031",
+        "127.0.0.1:3032",
+    ]
+    assert settings.where("fastrouter-fallback", 1) == "router.conf:15"
     assert settings.number("fastrouter-processes") == 2
     assert settings.text("logto") == "/var/log/router.log"
     assert len(settings.notices) == 1

@@ -29,7 +29,6 @@ def test_every_row_and_every_listed_name_stands_on_the_page(project: Path) -> No
         *names.IGNORED_FLAGS,
         *names.IGNORED_VALUES,
         *names.APPLICATION,
-        *names.WORKERS,
         *names.LATER,
         *names.REFUSED,
     ]

@@ -21,7 +21,6 @@ def test_a_name_of_the_table_is_in_no_other_list() -> None:
     lists = [
         names.IGNORED_FLAGS,
         names.IGNORED_VALUES,
-        names.WORKERS,
         names.APPLICATION,
         names.LATER,
         names.REFUSED.keys(),

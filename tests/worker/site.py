@@ -59,7 +59,7 @@ class Site:
     def place(self, kind: str) -> str:
         """An address for a new node."""
         if kind == "unix":
-            return self.servers.path(f"node-{next(self._numbers)}")
+            return self.servers.path(f"node-{self.tcp.rpartition(chr(58))[2]}-{next(self._numbers)}")
         return {"tcp": "127.0.0.1:0", "v6": "[::1]:0"}[kind]
 
     def key(self) -> str:
@@ -137,13 +137,13 @@ def links(pid: int) -> list[str]:
 
 
 class Stats:
-    """The line that SIGUSR1 logs, by name: ``requests``, ``answered``, ..., and the failures by cause."""
+    """The line that SIGUSR1 logs, by name: ``requests``, ``in flight``, ..., and the failures by cause."""
 
     def __init__(self, line: str) -> None:
         self.line = line
         head, _, tail = line.partition("failures: ")
         causes, _, rest = tail.partition("; bad datagrams: ")
-        self.numbers = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z]+(?: connects)?)", head)}
+        self.numbers = {name: int(number) for number, name in re.findall(r"(\d+) ([a-z ]+)[,;]", head)}
         self.causes = {name: int(number) for name, number in re.findall(r"([a-z-]+)=(\d+)", causes)}
         self.rejects = {name: int(number) for name, number in re.findall(r"([a-zA-Z-]+)=(\d+)", rest)}
 

@@ -63,7 +63,10 @@ def stuffed(address: str) -> Iterator[str]:
             filler = open_sockets.enter_context(socket.socket(family))
             filler.setblocking(False)
             filler.connect_ex(name)
-        yield address if family == socket.AF_UNIX else f"{name[0]}:{name[1]}"
+        if family == socket.AF_UNIX:
+            yield address
+        else:
+            yield f"[{name[0]}]:{name[1]}" if family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
 
 
 @contextlib.contextmanager
@@ -137,10 +140,17 @@ def test_a_failed_node_is_back_by_its_next_announcement(site: Site) -> None:
     assert {site.fetch(key).body for _ in range(2)} == {b"node", b"other"}
 
 
+@pytest.fixture(scope="module")
+def relaying(started: Servers) -> Site:
+    """A router that keeps its clients: who is offered one and closes has adopted it (tests/worker/test_adoption.py)."""
+    return Site(started, "no-fd-passing = true")
+
+
 @pytest.mark.parametrize("handler", [close_after_packet, close_at_once, reset_at_once, reset_after_packet])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_node_that_ends_without_an_answer(site: Site, handler: Callable[[Connection], None], kind: str) -> None:
+def test_a_node_that_ends_without_an_answer(relaying: Site, handler: Callable[[Connection], None], kind: str) -> None:
     """A GET goes to another node; a POST may have been executed, so its client is told."""
+    site = relaying
     bad, live = site.node(handler, kind), site.node(answer(b"live"), kind)
     baseline = site.descriptors()
     both = site.announce(site.key(), bad.address)

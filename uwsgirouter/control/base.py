@@ -30,6 +30,8 @@ class Exit(IntEnum):
     NOT_SENT = 55
     EMPTY = 52
     RESET = 56
+    NO_ROOM = 70
+    NOT_FOUND = 78
     INTERRUPTED = 130
 
 

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 
 import uwsgirouter
-from uwsgirouter.control import request, subscribe
+from uwsgirouter.control import cache, request, subscribe
 from uwsgirouter.control.base import Command, Exit, Failure
 from uwsgirouter.errors import ConfigError
 
-COMMANDS: tuple[Command, ...] = (request.COMMAND, subscribe.COMMAND)
+COMMANDS: tuple[Command, ...] = (request.COMMAND, subscribe.COMMAND, cache.COMMAND)
 """Every command, in the order in which ``--help`` lists them."""
 
 

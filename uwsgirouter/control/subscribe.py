@@ -19,6 +19,7 @@ from uwsgirouter.control.base import Command, Exit, Failure, number, seconds
 from uwsgirouter.control.dial import datagram_socket, peer
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.subscription import WEIGHT_MAX, Announce, decode_announce, encode_announce
+from uwsgirouter.settings.address import NOWHERE
 
 _DESCRIPTION = """\
 Announce a node to a router's subscription server: at once, then every few seconds until SIGTERM, SIGINT or
@@ -43,7 +44,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         help="what the node serves, such as a host name",
     )
-    add("--address", metavar="ADDR", required=True, help="where the router reaches the node")
+    add("--address", metavar="ADDR", help="where the router reaches the node; may be left out with --inactive")
     add(
         "--weight",
         metavar="N",
@@ -67,6 +68,12 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help="requests the node serves at once (default 1)",
     )
     add("--load", metavar="N", type=number(0, 1_000_000), default=0, help="the node's load (default 0)")
+    add("--vassal", metavar="NAME", default="", help="the name by which its Emperor knows the node, such as one.ini")
+    add(
+        "--inactive",
+        action="store_true",
+        help="the vassal does not run: the router has the Emperor start it when needed",
+    )
     add("--every", metavar="S", type=seconds, default=10.0, help="seconds between announcements (default 10)")
     once = parser.add_mutually_exclusive_group()
     once.add_argument("--once", action="store_true", help="announce once and leave; the router forgets it later")
@@ -74,13 +81,15 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Exit:
+    if options.address is None and not options.inactive:
+        raise Failure(Exit.USAGE, "the node's --address is missing (only --inactive can do without)")
     here, leaving = ([announcement(options, key, leaving) for key in options.key] for leaving in (False, True))
     servers = [Server(text) for text in options.server]
     if options.once or options.unsubscribe:
         for server in servers:
             server.send(leaving if options.unsubscribe else here)
         return Exit.OK
-    names = f"{', '.join(options.key)} => {options.address}"
+    names = f"{', '.join(options.key)} => {options.address or 'vassal ' + options.vassal}"
     tell(f"{names}, to {', '.join(options.server)}, every {options.every:g} s")
     _until_stopped(servers, here, leaving, options.every)
     tell(f"{names}, unsubscribed")
@@ -91,19 +100,22 @@ def announcement(options: argparse.Namespace, key: str, leaving: bool) -> bytes:
     """The datagram for one key. Raises :class:`Failure` for what a router would not take."""
     announce = Announce(
         key=key.encode("utf-8", "surrogateescape"),
-        address=peer(options.address),
+        address=peer(options.address) if options.address is not None else NOWHERE,
         modifier1=options.modifier1,
         modifier2=options.modifier2,
         weight=options.weight,
         cores=options.cores,
         load=options.load,
         leaving=leaving,
+        vassal=options.vassal.encode("utf-8", "surrogateescape"),
+        inactive=options.inactive,
     )
     try:
         datagram = encode_announce(announce)
         decode_announce(datagram)
     except ProtocolError as error:
-        raise Failure(Exit.USAGE, f"key {key!r} at {options.address!r}: {error}") from None
+        at = "" if options.address is None else f" at {options.address!r}"
+        raise Failure(Exit.USAGE, f"key {key!r}{at}: {error}") from None
     return datagram
 
 

@@ -1,4 +1,4 @@
-"""What a new worker process does first: become a worker and nothing but a worker.
+"""What a new process does first: become a worker (or an attendant) and nothing else.
 
 One idea: a child starts with everything its master has, and must let go of all that is not its own before it serves:
 the master's signals, the channels of its siblings (or a dead master would go unnoticed), the datagram sockets, and
@@ -7,17 +7,27 @@ rights.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
+import sys
 import traceback
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from setproctitle import setproctitle
 
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
+from uwsgirouter.master.line import Line
 from uwsgirouter.worker.main import CANNOT_BOOT, Post, work
 
 if TYPE_CHECKING:
+    from uwsgirouter.master.duty import Duty
     from uwsgirouter.master.generation import Generation
+    from uwsgirouter.master.sockets import Bound
     from uwsgirouter.master.supervisor import Supervisor
 
 
@@ -32,7 +42,7 @@ def become_worker(
     """The life of worker ``number`` in a forked child; the exit status. Never raises."""
     try:
         process.reset_signals()
-        _let_go(master, generation)
+        _let_go(master, generation.endpoints.listeners)
         upper.close()
         settings = generation.settings
         process.drop_privileges(settings.optional_number("fastrouter-uid"), settings.optional_number("fastrouter-gid"))
@@ -46,6 +56,7 @@ def become_worker(
             channel=lower,
             cells=master.counters.row(row),
             inflight=master.counters.inflight_row(row),
+            caches=master.place.directory,
         )
         return work(post)
     except BootError as error:
@@ -55,12 +66,37 @@ def become_worker(
     return CANNOT_BOOT
 
 
-def _let_go(master: Supervisor, generation: Generation) -> None:
+def become_attendant(master: Supervisor, duty: Duty, upper: socket.socket, lower: socket.socket) -> int:
+    """The life of an attendant in a forked child; the exit status. Never raises."""
+    log = Log(f"uwsgirouter {duty.name}")
+    try:
+        process.reset_signals()
+        os.setpgid(0, 0)
+        setproctitle(f"uwsgirouter: {duty.title or duty.name}")
+        _let_go(master, duty.sockets)
+        upper.close()
+        process.drop_privileges(duty.user, duty.group)
+        process.follow_parent(signal.SIGKILL)
+        if os.getppid() != master.pid:
+            return CANNOT_BOOT
+        return duty.body(Line(lower))
+    except BootError as error:
+        log.say(str(error))
+    except BaseException:  # noqa: BLE001 - a child must never return into the master's code
+        log.block(traceback.format_exc())
+    finally:
+        with contextlib.suppress(Exception):  # a script may have closed it
+            sys.stdout.flush()
+    return CANNOT_BOOT
+
+
+def _let_go(master: Supervisor, keep: Iterable[Bound]) -> None:
     master.selector.close()
     master.signals.close()
+    master.attendants.let_go()
     for member in master.fleet.members.values():
         member.downlink.close()
-    own = {id(bound) for bound in generation.endpoints.listeners}
+    own = {id(bound) for bound in keep}
     for bound in master.sockets.opened():
         if id(bound) not in own:
             bound.sock.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 # Python and gevent load these when they are first needed, and then the rights to read them may be gone (an interpreter
 # in somebody's home): names to resolve at a reload, keys in log lines, the hub of a worker.
+import ctypes
 import encodings.idna
 import encodings.unicode_escape  # noqa: F401
 import os
@@ -20,6 +21,9 @@ from uwsgirouter.errors import BootError
 from uwsgirouter.settings.settings import Settings
 
 LOG_MODE = 0o640
+
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def set_environment(variables: Iterable[str]) -> None:
@@ -104,6 +108,11 @@ def drop_privileges(user: int | None, group: int | None) -> None:
             os.setuid(user)
     except OSError as error:
         raise BootError(f"cannot become uid {user} gid {group}: {error.strerror}") from error
+
+
+def follow_parent(number: int) -> None:
+    """Have the kernel send this process the signal when its parent dies. A change of users undoes it."""
+    _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def write_pid_file(path: str) -> None:

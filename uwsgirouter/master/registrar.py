@@ -1,7 +1,8 @@
 """The registrar: joins the subscription servers, the registry and the log.
 
 One idea: whatever changes a node goes through here, so that each change is told to the workers and to people exactly
-once. It owns the servers' place in the master's loop; it decides nothing about nodes (the registry does).
+once: datagrams, failures, time, the names that the resolver looked up again. It owns the servers' place in the master's
+loop; it decides nothing about nodes (the registry does). Invariant: the nodes are those of the adopted generation.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import time
 from collections.abc import Callable, Iterable
 
 from uwsgirouter.log import Log, Throttle
+from uwsgirouter.master.duty import Duty
+from uwsgirouter.master.emperor import Emperor
 from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.resolver import resolver_duty
 from uwsgirouter.master.sockets import Bound
 from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer, describe
 from uwsgirouter.model.events import Gone, Put
+from uwsgirouter.model.node import State
 from uwsgirouter.model.registry import Change, Happening, Registry
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.subscription import Announce
@@ -34,6 +39,8 @@ class Registrar:
         self._tell = tell
         self._rejects = Rejects(log)
         self._full = Throttle(log.line, FULL_LINES)
+        self._emperor = Emperor(log)
+        self._generation: Generation | None = None
         self._wanted: list[Bound] = []
         self._watched: dict[int, tuple[Bound, SubscriptionServer]] = {}
 
@@ -42,7 +49,25 @@ class Registrar:
         self.registry.tolerance = generation.settings.seconds("subscription-tolerance")
         self.registry.gracetime = generation.settings.seconds("fastrouter-gracetime")
         self._wanted = generation.endpoints.servers
-        self._publish(self.registry.configure(generation.static, now), "", now)
+        self._generation = generation
+        self._configure(generation, now)
+
+    def _configure(self, generation: Generation, now: float) -> None:
+        self._emperor.address = generation.emperor
+        self._publish(self.registry.configure(generation.static, now, generation.fallback), "", now)
+
+    def duties(self, generation: Generation) -> list[Duty]:
+        """The attendants that ``generation`` needs for its nodes."""
+        settings = generation.settings
+        user, group = settings.optional_number("fastrouter-uid"), settings.optional_number("fastrouter-gid")
+        duty = resolver_duty(generation.names, lambda name: self._renamed(generation, name), user, group)
+        return [] if duty is None else [duty]
+
+    def _renamed(self, generation: Generation, name: str) -> None:
+        """A name of ``generation`` means something else than before."""
+        self._log.say(f"{name} is now {', '.join(generation.names.hosts[name])}")
+        if generation is self._generation:
+            self._configure(generation, time.monotonic())
 
     def watch(self, selector: selectors.BaseSelector) -> None:
         """Have ``selector`` call for the datagrams of the adopted generation, and of no other."""
@@ -68,8 +93,15 @@ class Registrar:
         """A worker could not connect to node ``id``."""
         self._publish(self.registry.fail(id, now), reason, now)
 
+    def node_wanted(self, id: int, now: float) -> None:
+        """A worker has requests for node ``id``, whose vassal does not run."""
+        node = self.registry.table.nodes.get(id)
+        if node is not None and node.state is State.INACTIVE:
+            self._emperor.spawn(node.vassal, node.key, now)
+
     def tick(self, now: float) -> None:
         """Once a second."""
+        self._emperor.tick(now)
         self._publish(self.registry.expire(now), "", now)
         self._rejects.flush(now)
         self._full.flush(now)
@@ -84,6 +116,8 @@ class Registrar:
         for change in changes:
             if isinstance(change.event, (Put, Gone)):
                 self._tell(change.event.id)
+            if change.happening is Happening.AWAKE:
+                self._emperor.started(change.vassal)
             line = describe(change, reason, self.registry.tolerance)
             if line is None:
                 continue

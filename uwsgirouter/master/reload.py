@@ -10,10 +10,13 @@ from __future__ import annotations
 import selectors
 import time
 
+from uwsgirouter.cache.place import Place
 from uwsgirouter.errors import BootError, ConfigError
 from uwsgirouter.log import Log
+from uwsgirouter.master.duties import duties_of, prepare_place, settle_place
 from uwsgirouter.master.fleet import Fleet, Member
-from uwsgirouter.master.generation import Generation, static_nodes
+from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.names import Names, resolve
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.sockets import Sockets
 from uwsgirouter.settings.load import Source
@@ -30,14 +33,18 @@ class Reload:
         sockets: Sockets,
         registrar: Registrar,
         selector: selectors.BaseSelector,
+        place: Place,
         log: Log,
     ) -> None:
-        self.current = _generation(1, settings, sockets)
-        self.incoming: Generation | None = None
+        self.wish = ""
+        """Why somebody but the operator wants a reload; empty when nobody does."""
         self._source = source
         self._sockets = sockets
         self._registrar = registrar
         self._selector = selector
+        self._place = place
+        self.current = self._generation(1, settings)
+        self.incoming: Generation | None = None
         self._log = log
         self._again = False
         self._started = 0.0
@@ -48,19 +55,24 @@ class Reload:
         return [self.current] if self.incoming is None else [self.current, self.incoming]
 
     def boot(self, now: float) -> None:
-        """Put the first generation into service."""
+        """Put the first generation into service. Raises BootError."""
+        prepare_place(self.current.settings, self._place)
+        settle_place(self.current.settings, self._place)
         self._adopt(self.current, now)
 
     def begin(self, now: float) -> bool:
         """Prepare the next generation; whether there is one now. One that is under way is followed by another."""
+        self.wish = ""
         if self.incoming is not None:
             self._again = True
             return False
         try:
             settings = self._source.load()
-            incoming = _generation(self.current.index + 1, settings, self._sockets)
+            incoming = self._generation(self.current.index + 1, settings, self.current.names)
+            prepare_place(settings, self._place)
         except (ConfigError, BootError) as error:
             self._sockets.release(self.current.endpoints)
+            settle_place(self.current.settings, self._place)
             self._keep_old(str(error))
             return False
         for name in self.current.settings.differences(settings):
@@ -79,6 +91,7 @@ class Reload:
             return None
         old = fleet.of(self.current.index)
         self.current, self.incoming = incoming, None
+        settle_place(incoming.settings, self._place)
         self._sockets.release(incoming.endpoints)
         self._log.say(f"reloaded in {now - self._started:.2f} seconds; {len(old)} old workers drain")
         return old
@@ -94,12 +107,27 @@ class Reload:
         self._again = False
         self._adopt(self.current, time.monotonic())
         self._sockets.release(self.current.endpoints)
+        settle_place(self.current.settings, self._place)
         self._keep_old(reason)
 
     def cancel(self) -> None:
         """The router stops: there is no next generation."""
         self.incoming = None
         self._again = False
+
+    def _generation(self, index: int, settings: Settings, before: Names | None = None) -> Generation:
+        """Raises BootError; sockets that were bound before are left open."""
+        endpoints = self._sockets.bind(settings)
+        names = resolve(settings, before)
+        generation = Generation(index, settings, endpoints, names, settings.number("fastrouter-processes"))
+        generation.duties = [
+            *duties_of(settings, endpoints, self._place, index > 1, self._want),
+            *self._registrar.duties(generation),
+        ]
+        return generation
+
+    def _want(self, reason: str) -> None:
+        self.wish = reason
 
     def _adopt(self, generation: Generation, now: float) -> None:
         self._registrar.adopt(generation, now)
@@ -109,9 +137,3 @@ class Reload:
         for line in reason.splitlines():
             self._log.say(f"reload failed: {line}")
         self._log.say("reload failed: the old configuration stays in use")
-
-
-def _generation(index: int, settings: Settings, sockets: Sockets) -> Generation:
-    """Raises BootError; sockets that were bound before are left open."""
-    endpoints = sockets.bind(settings)
-    return Generation(index, settings, endpoints, static_nodes(settings), settings.number("fastrouter-processes"))

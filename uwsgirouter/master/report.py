@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from uwsgirouter.model.counters import ROWS, Counter, Counters
+from uwsgirouter.model.counters import ROWS, UNNUMBERED, Counter, Counters
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.answers import Cause
 
@@ -18,12 +18,13 @@ def describe(counters: Counters, table: RouteTable, rows: Sequence[int], rejects
     causes = " ".join(
         f"{cause.value.word}={count}" for index, cause in enumerate(Cause) if (count := total(Counter.FAILURES + index))
     )
-    inflight = sum(counters.inflight(id, rows) for id in table.nodes)
+    inflight = sum(counters.inflight(id, rows) for id in (*table.nodes, UNNUMBERED))
     return (
         f"stats: {len(table.nodes)} nodes, {len(table.slots)} pools, "
         f"{counters.total(Counter.SESSIONS, rows)} sessions, {inflight} in flight, "
         f"{total(Counter.REQUESTS)} requests, {total(Counter.ANSWERED)} answered, "
         f"{total(Counter.RETRIES)} retries, {total(Counter.NODE_FAILURES)} failed connects, "
-        f"{total(Counter.CLIENT_GONE)} clients gone, {total(Counter.ABORTED)} cut off; "
+        f"{total(Counter.ADOPTED)} adopted, {total(Counter.CLIENT_GONE)} clients gone, "
+        f"{total(Counter.ABORTED)} cut off; "
         f"failures: {causes or 'none'}; bad datagrams: {rejects or 'none'}; log lines dropped: {dropped}"
     )

@@ -22,7 +22,9 @@ import psutil
 
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
+from uwsgirouter.master import zerg
 from uwsgirouter.settings.address import Address, Kind
+from uwsgirouter.settings.application import is_served
 from uwsgirouter.settings.settings import Settings
 
 DEFER_ACCEPT = 5
@@ -44,16 +46,20 @@ class Bound:
 
 @dataclass
 class Endpoints:
-    """What one configuration binds: listeners in order, the shared sockets by number, and the datagram sockets."""
+    """What one configuration binds: listeners in order, the shared sockets by number, and the datagram sockets.
+
+    ``application`` are the sockets of the socket option, by number, when there is an application to accept on them.
+    """
 
     listeners: list[Bound] = field(default_factory=list)
     shared: list[Bound] = field(default_factory=list)
     servers: list[Bound] = field(default_factory=list)
+    application: list[Bound] = field(default_factory=list)
 
     def all(self) -> list[Bound]:
         """Each socket once."""
         seen: dict[int, Bound] = {}
-        for bound in (*self.listeners, *self.shared, *self.servers):
+        for bound in (*self.listeners, *self.shared, *self.servers, *self.application):
             seen[id(bound)] = bound
         return list(seen.values())
 
@@ -111,13 +117,11 @@ class Sockets:
             endpoints.shared.append(
                 self._take(address, socket.SOCK_STREAM, settings, settings.where("shared-socket", index))
             )
-        for index, address in enumerate(settings.addresses("fastrouter")):
-            if address.kind is Kind.SHARED:
-                endpoints.listeners.append(endpoints.shared[address.port])
-            else:
-                endpoints.listeners.append(
-                    self._take(address, socket.SOCK_STREAM, settings, settings.where("fastrouter", index))
-                )
+        self._bind_streams("fastrouter", endpoints.listeners, endpoints.shared, settings)
+        if is_served(settings):
+            self._bind_streams("socket", endpoints.application, endpoints.shared, settings)
+        for index, path in enumerate(settings.texts("fastrouter-zerg")):
+            endpoints.listeners += self._attach(path, settings.where("fastrouter-zerg", index))
         option = "fastrouter-subscription-server"
         for index, address in enumerate(settings.addresses(option)):
             endpoints.servers.append(self._take(address, socket.SOCK_DGRAM, settings, settings.where(option, index)))
@@ -125,6 +129,37 @@ class Sockets:
         if not endpoints.listeners:
             raise BootError("nothing to listen on: give fastrouter = ADDRESS, or sockets by systemd")
         return endpoints
+
+    def _attach(self, path: str, where: str) -> list[Bound]:
+        """The sockets of a zerg server; at a reload those that we have already stay what they are."""
+        mark = f"zerg {path}"
+        held = [bound for identity, bound in self._open.items() if identity[1:3] == (Kind.FD, mark)]
+        try:
+            found = zerg.attach(path)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            if not held:
+                raise BootError(f"{where}: cannot take sockets from the zerg server {path}: {reason}") from error
+            self._log.say(f"{where}: the zerg server {path}: {reason}; its sockets that are here stay in use")
+            return held
+        return [self._keep_or_take(mark, sock) for sock in found]
+
+    def _keep_or_take(self, mark: str, sock: socket.socket) -> Bound:
+        """The kernel's number of a socket tells whether we have it already."""
+        identity = (socket.SOCK_STREAM, Kind.FD, mark, os.fstat(sock.fileno()).st_ino)
+        if identity in self._open:
+            sock.close()
+        else:
+            sock.setblocking(False)
+            self._open[identity] = Bound(identity, sock, _name(sock))
+        return self._open[identity]
+
+    def _bind_streams(self, option: str, into: list[Bound], shared: list[Bound], settings: Settings) -> None:
+        for index, address in enumerate(settings.addresses(option)):
+            if address.kind is Kind.SHARED:
+                into.append(shared[address.port])
+            else:
+                into.append(self._take(address, socket.SOCK_STREAM, settings, settings.where(option, index)))
 
     def _adopt(self, endpoints: Endpoints, settings: Settings) -> None:
         """systemd's sockets that no address claimed: streams are listeners, datagram ones subscription servers."""

@@ -16,7 +16,7 @@ from dataclasses import replace
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.model.registry import Change, Happening
-from uwsgirouter.model.table import STATIC_KEY
+from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce, decode_announce
 from uwsgirouter.settings.address import Address, parse_peer
 
@@ -90,10 +90,11 @@ class Rejects:
 def describe(change: Change, reason: str, tolerance: float) -> str | None:
     """The log line for a change of the registry, in the FastRouter's words where it has some; None: not worth one."""
     key = printable(change.key)
-    if change.key == STATIC_KEY:
-        return _describe_static(change, reason)
+    if change.key in CONFIGURED_KEYS:
+        return _describe_configured(change, reason)
     node = f"{_prefix()} {key} =>"
-    address = change.address.text
+    vassal = printable(change.vassal)
+    address = change.address.text or f"vassal {vassal}"
     lines = {
         Happening.NEW_POOL: f"{_prefix()} new pool: {key} (hash key: {hash_key(change.key)})",
         Happening.NEW: f"{node} new node: {address}",
@@ -104,16 +105,23 @@ def describe(change: Change, reason: str, tolerance: float) -> str | None:
         Happening.LEFT: f"{node} removing node: {address} (unsubscribed)",
         Happening.DRAINED: f"{node} removing node: {address} (drained)",
         Happening.FULL: f"{node} refusing node: {address} (the registry is full)",
+        Happening.NEW_VASSAL: f"{node} new vassal node: {vassal} ({change.address.text or 'no address yet'})",
+        Happening.AWAKE: f"{node} vassal is running: {vassal} at {address}",
+        Happening.ASLEEP: f"{node} vassal stopped: {vassal} ({address}); it is started when it is needed",
+        Happening.FORGOTTEN: f"{node} removing vassal node: {vassal} (nobody announced it for hours)",
     }
     return lines.get(change.happening)
 
 
-def _describe_static(change: Change, reason: str) -> str | None:
-    if change.happening is Happening.FAILED:
-        return f"[uwsgirouter pid {os.getpid()}] marking static node {change.address.text} as failed ({reason})"
-    if change.happening is Happening.BACK:
-        return f"[uwsgirouter pid {os.getpid()}] static node {change.address.text} is tried again"
-    return None
+def _describe_configured(change: Change, reason: str) -> str | None:
+    node = f"{'fallback' if change.key == FALLBACK_KEY else 'static'} node {change.address.text}"
+    lines = {
+        Happening.FAILED: f"marking {node} as failed ({reason})",
+        Happening.BACK: f"{node} is tried again",
+        Happening.FULL: f"refusing {node} (the registry is full)",
+    }
+    line = lines.get(change.happening)
+    return line and f"[uwsgirouter pid {os.getpid()}] {line}"
 
 
 def _prefix() -> str:

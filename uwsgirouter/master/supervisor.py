@@ -21,13 +21,15 @@ from enum import Enum
 from setproctitle import setproctitle
 
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.cache.place import Place
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
+from uwsgirouter.master.attendants import Attendants
 from uwsgirouter.master.downlink import Downlink
 from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns
 from uwsgirouter.master.generation import Generation
-from uwsgirouter.master.offspring import become_worker
+from uwsgirouter.master.offspring import become_attendant, become_worker
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
 from uwsgirouter.master.report import describe
@@ -64,6 +66,7 @@ class Supervisor:
         self.log = log
         self.stage = Stage.RUNNING
         self.status = 0
+        self.pid = os.getpid()
         flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self.counters = Counters(memoryview(mmap.mmap(-1, MEMORY_BYTES, flags=flags)))
         self.fleet = Fleet()
@@ -72,10 +75,15 @@ class Supervisor:
         self.sockets = Sockets(log)
         self.selector = selectors.DefaultSelector()
         self.signals = Signals(self._orders())
+        _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
         self.signals.listen(self.selector)
         self.respawns = Respawns()
-        self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, log)
+        self.attendants = Attendants(
+            self.selector, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)
+        )
+        self.place = Place(log.say)
+        self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, self.place, log)
         self._next_tick = 0.0
         self._touched = _mtimes(settings)
 
@@ -87,9 +95,12 @@ class Supervisor:
     # -- life -------------------------------------------------------------------------------------------------------
 
     def boot(self) -> None:
-        """Nodes and subscription servers; the first pass of :meth:`run` starts the workers."""
-        self._show()
-        self.reload.boot(time.monotonic())
+        """Nodes, subscription servers, a place for caches (BootError); the first pass of :meth:`run` starts workers."""
+        try:
+            self.reload.boot(time.monotonic())
+        except BootError:
+            self.place.remove()
+            raise
         for notice in self.settings.notices:
             self.log.say(notice)
         self.log.line(f"spawned uwsgirouter master process (pid: {os.getpid()})")
@@ -99,15 +110,12 @@ class Supervisor:
         gc.collect()
         gc.freeze()
 
-    def _show(self) -> None:
-        setproctitle(f"uwsgirouter: master [{self.settings.source or 'command line'}]")
-
     def run(self) -> int:
         """The loop."""
         while True:
             now = time.monotonic()
             self._staff(now)
-            if self.stage is Stage.STOPPING and not self.fleet.members:
+            if self.stage is Stage.STOPPING and not self.fleet.members and not self.attendants.members:
                 return self._leave()
             ready = self.selector.select(self._patience(now))
             # Orders first: a worker that was told to leave together with its master is answered as the master knows.
@@ -116,20 +124,23 @@ class Supervisor:
                 key.data()
             self._reap()
             now = time.monotonic()
+            if self.reload.wish:
+                self.log.say(f"{self.reload.wish}: reloading")
+                self._begin_reload(now)
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
             self._write_downlinks()
 
     def _patience(self, now: float) -> float:
-        moments = [self._next_tick]
-        if self.respawns.not_before > now:
-            moments.append(self.respawns.not_before)
+        puts_off = (self.respawns.not_before, self.attendants.not_before)
+        moments = [self._next_tick, *(moment for moment in puts_off if moment > now)]
         return max(0.0, min(moments) - now)
 
     def _tick(self, now: float) -> None:
         """Once a second: time passes for nodes and workers."""
         self.registrar.tick(now)
+        self.attendants.tick(now)
         beats = {
             member.pid: self.counters.read(member.row, Counter.BEAT) / 1000 for member in self.fleet.members.values()
         }
@@ -157,6 +168,8 @@ class Supervisor:
         self.log.line(f"{what} it {reason}; {sessions} sessions are cut")
 
     def _leave(self) -> int:
+        self.attendants.close()
+        self.place.remove()
         self.sockets.close_all()
         if self.settings.flag("vacuum"):
             self.sockets.unlink()
@@ -194,9 +207,11 @@ class Supervisor:
         self._stop(FAST_STOP, Life.STOPPING, "stop")
 
     def _stop(self, seconds: float, life: Life, *order: object) -> None:
-        deadline = time.monotonic() + seconds
+        now = time.monotonic()
+        deadline = now + seconds
         self.stage = Stage.STOPPING
         self.reload.cancel()
+        self.attendants.stop(now, lambda attendant: True, seconds, hurry=life is Life.STOPPING)
         for member in self.fleet.members.values():
             member.downlink.order(*order)
             member.life = life
@@ -212,6 +227,7 @@ class Supervisor:
             else:
                 for member in self.fleet.members.values():
                     member.downlink.order("log", descriptor=2)
+                self.attendants.reopen_log()
                 self.log.say("SIGUSR1: log reopened")
         self.log.say(
             describe(self.counters, self.table, self._rows(), self.registrar.describe_rejects(), self.log.dropped)
@@ -224,8 +240,11 @@ class Supervisor:
         """WINCH: all workers drain and leave, the sockets stay; HUP or TTIN brings workers back."""
         if self.stage is Stage.RUNNING:
             self.stage = Stage.RESTING
+            if self.reload.incoming is not None:
+                self.attendants.discard(self.reload.incoming.index)
             self.reload.cancel()
             self.log.say("SIGWINCH: draining all workers; connections wait until SIGHUP")
+            self.attendants.stop(time.monotonic(), lambda attendant: attendant.duty.rests)
             for member in list(self.fleet.members.values()):
                 self._drain(member)
 
@@ -241,9 +260,12 @@ class Supervisor:
 
     def _staff(self, now: float) -> None:
         """Bring the fleet to its target."""
-        if self.stage is not Stage.RUNNING or now < self.respawns.not_before:
+        if self.stage is not Stage.RUNNING:
             return
         for generation in self.reload.generations:
+            self.attendants.staff(generation, now)
+            if not self.attendants.attended(generation) or now < self.respawns.not_before:
+                continue
             for number in self.fleet.missing(generation.index, generation.target):
                 if now >= self.respawns.not_before:
                     self._spawn(number, generation, now)
@@ -285,6 +307,8 @@ class Supervisor:
         what = message[0]
         if what == "failed" and len(message) == 3 and isinstance(message[1], int):
             self.registrar.node_failed(message[1], str(message[2])[:100], time.monotonic())
+        elif what == "wake" and len(message) == 2 and isinstance(message[1], int):
+            self.registrar.node_wanted(message[1], time.monotonic())
         elif what == "ready" and member.life is Life.STARTING:
             member.life = Life.SERVING
             self._complete_reload(time.monotonic())
@@ -326,16 +350,34 @@ class Supervisor:
             member.downlink.order("drain", False)
 
     def _reap(self) -> None:
-        while self.fleet.members:
+        while self.fleet.members or self.attendants.members:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
                 return
             if not pid:
                 return
+            code = os.waitstatus_to_exitcode(status)
             member = self.fleet.members.pop(pid, None)
             if member is not None:
-                self._bury(member, os.waitstatus_to_exitcode(status))
+                self._bury(member, code)
+            elif pid in self.attendants.members:
+                self._bury_attendant(pid, code)
+
+    def _bury_attendant(self, pid: int, code: int) -> None:
+        loss = self.attendants.bury(pid, code, time.monotonic())
+        if loss is None or self.stage is Stage.STOPPING:
+            return
+        name = loss.attendant.duty.name
+        incoming = self.reload.incoming
+        if incoming is not None and loss.attendant.generation == incoming.index:
+            self._abort_reload(incoming, f"{name} {loss.how}")
+        elif not loss.was_ready and self.reload.current.index == 1:
+            self._give_up(f"{name} cannot start")
+        elif loss.delay:
+            self.log.say(f"{name} dies again and again: backing off, respawned in {loss.delay:g} seconds")
+        else:
+            self.log.line(f"respawning uwsgirouter {name}")
 
     def _bury(self, member: Member, code: int) -> None:
         self._unwatch(member)
@@ -353,11 +395,14 @@ class Supervisor:
         if incoming is not None and member.generation == incoming.index:
             self._abort_reload(incoming, f"worker {member.number} {how} before it was ready")
         elif code == CANNOT_BOOT and member.life is Life.STARTING and self.reload.current.index == 1:
-            self.log.say("the workers cannot start: giving up")
-            self.status = 1
-            self._stop(FAST_STOP, Life.STOPPING, "stop")
+            self._give_up("the workers cannot start")
         else:
             self._plan_respawn(member, now)
+
+    def _give_up(self, reason: str) -> None:
+        self.log.say(f"{reason}: giving up")
+        self.status = 1
+        self._stop(FAST_STOP, Life.STOPPING, "stop")
 
     def _plan_respawn(self, member: Member, now: float) -> None:
         delay = self.respawns.died(now)
@@ -376,11 +421,14 @@ class Supervisor:
             self.stage = Stage.RUNNING
 
     def _complete_reload(self, now: float) -> None:
+        previous = self.reload.current.index
         old = self.reload.complete(self.fleet, now)
         if old is None:
             return
+        self.attendants.stop(now, lambda attendant: attendant.generation == previous)
+        self.attendants.forget(previous)
         self._touched = _mtimes(self.settings)
-        self._show()
+        _show(self.settings)
         for member in old:
             self._drain(member)
         if self.reload.wanted_again():
@@ -390,6 +438,7 @@ class Supervisor:
         for member in self.fleet.of(generation.index):
             member.life = Life.DRAINING
             _kill(member.pid, signal.SIGKILL)
+        self.attendants.discard(generation.index)
         self.reload.abort(reason)
 
     def _inflight(self, node: int) -> int:
@@ -397,6 +446,11 @@ class Supervisor:
 
     def _rows(self) -> list[int]:
         return [member.row for member in self.fleet.members.values()]
+
+
+def _show(settings: Settings) -> None:
+    """What ``ps`` says of the master."""
+    setproctitle(f"uwsgirouter: master [{settings.source or 'command line'}]")
 
 
 def _mtimes(settings: Settings) -> tuple[float, ...]:

@@ -16,6 +16,8 @@ ROWS = 256
 """Workers that can exist at once: two generations of them during a reload."""
 NODE_COLUMNS = 65536
 """Nodes that can be numbered at once."""
+UNNUMBERED = NODE_COLUMNS - 1
+"""The column of all nodes that no registry numbers: those that a mapper makes of a request's key."""
 
 
 class Counter(IntEnum):
@@ -42,6 +44,8 @@ class Counter(IntEnum):
     ABORTED = 9
     """Responses cut off after their first byte (reset, timeout)."""
     ACCEPT_ERRORS = 10
+    ADOPTED = 11
+    """Clients that a node took over (descriptor passing)."""
     FAILURES = 16
     """The first of the cells by cause: one for each :class:`~uwsgirouter.protocol.answers.Cause`, in its order."""
 
@@ -86,4 +90,5 @@ class Counters:
         self._cells[index * ROW_CELLS + Counter.SESSIONS] = 0
         self._cells[index * ROW_CELLS + Counter.BEAT] = 0
         start = index * NODE_COLUMNS
+        self._inflight[start + UNNUMBERED] = 0
         self._inflight[start : start + nodes] = memoryview(bytes(4 * nodes)).cast("i")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uwsgirouter.model.node import Node, State
-from uwsgirouter.settings.address import Address, parse_peer
+from uwsgirouter.settings.address import NOWHERE, Address, parse_peer
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Put:
     load: int
     state: State
     since: float
+    vassal: bytes = b""
 
     @classmethod
     def of(cls, node: Node) -> Put:
@@ -39,6 +40,7 @@ class Put:
             node.load,
             node.state,
             node.since,
+            node.vassal,
         )
 
     def row(self) -> list[object]:
@@ -53,25 +55,27 @@ class Put:
             self.load,
             self.state.value,
             self.since,
+            self.vassal.decode("latin-1"),
         ]
 
     @classmethod
     def from_row(cls, row: list[object]) -> Put:
         """The inverse of :meth:`row`."""
-        id, key, address, modifier1, modifier2, weight, cores, load, state, since = row
+        id, key, address, modifier1, modifier2, weight, cores, load, state, since, vassal = row
         assert isinstance(id, int) and isinstance(key, str) and isinstance(address, str) and isinstance(weight, int)
         assert isinstance(modifier1, int) and isinstance(modifier2, int) and isinstance(since, (int, float))
-        assert isinstance(cores, int) and isinstance(load, int)
+        assert isinstance(cores, int) and isinstance(load, int) and isinstance(vassal, str)
         return cls(
             id,
             key.encode("latin-1"),
-            parse_peer(address),
+            parse_peer(address) if address else NOWHERE,
             (modifier1, modifier2),
             weight,
             cores,
             load,
             State(state),
             float(since),
+            vassal.encode("latin-1"),
         )
 
 

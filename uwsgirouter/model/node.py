@@ -20,6 +20,8 @@ class State(Enum):
     """It took leave: running sessions end, new ones go elsewhere."""
     DOWN = "down"
     """It failed: tried only when nobody else is left, until it announces itself or its grace time is over."""
+    INACTIVE = "inactive"
+    """Its vassal does not run: the Emperor must start it before it can be given a request."""
 
 
 class Node:
@@ -34,10 +36,12 @@ class Node:
         "key",
         "load",
         "modifiers",
+        "pass_after",
         "seen",
         "since",
         "sockaddr",
         "state",
+        "vassal",
         "weight",
     )
 
@@ -51,11 +55,15 @@ class Node:
         self.weight = 1
         self.cores = 0
         self.load = 0
+        self.vassal = b""
+        """The name by which an Emperor knows it; empty for a node that nobody can start."""
         self.state = State.UP
         self.seen = 0.0
         """Monotonic seconds of the last announcement (0 for a static node)."""
         self.since = 0.0
         """Monotonic seconds of the last change of state."""
+        self.pass_after = 0
+        """The worker's tick from which on clients' descriptors are offered to this node (0: it never declined)."""
         self.credit = 0
         """The balancer's: what this node is owed (smooth weighted round robin)."""
 

@@ -49,21 +49,33 @@ class Slot:
         return balancer.next()
 
     def next_except(self, tried: Container[Node]) -> Node | None:
-        """Another node after a failure: one that is up, else (the last resort) one that is down; not one of ``tried``.
-
-        A node that drains is never chosen: it said that it goes.
-        """
+        """Another node that is up after a failure, not one of ``tried``; None when there is none."""
         balancer = self._balancer or self._rebuild()
         if balancer is not None:
             for _ in self.nodes:
                 node = balancer.next()
                 if node not in tried and node.state is State.UP:
                     return node
-        for wanted in (State.UP, State.DOWN):
-            for node in self.nodes:
-                if node.state is wanted and node not in tried:
-                    return node
+        return self.first(State.UP, tried)
+
+    def last_resort(self, tried: Container[Node]) -> Node | None:
+        """A node that is down, for when nobody else is left. One that drains is never chosen: it said that it goes."""
+        return self.first(State.DOWN, tried)
+
+    def first(self, state: State, tried: Container[Node]) -> Node | None:
+        """The first node of that state in the slot's order, whoever's turn it is (fallback nodes have no turns)."""
+        for node in self.nodes:
+            if node.state is state and node not in tried:
+                return node
         return None
+
+    def sleeping(self) -> Node | None:
+        """A node whose vassal must be started first, another one at each call; None when there is no such node."""
+        asleep = [node for node in self.nodes if node.state is State.INACTIVE]
+        if not asleep:
+            return None
+        self.turns += 1
+        return asleep[self.turns % len(asleep)]
 
     def _rebuild(self) -> Balancer | None:
         up = [node for node in self.nodes if node.state is State.UP]

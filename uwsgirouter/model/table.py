@@ -15,6 +15,10 @@ from uwsgirouter.model.slot import Balancer, Slot
 
 STATIC_KEY = b""
 """The slot of the nodes that the configuration names: no request can have an empty key."""
+FALLBACK_KEY = b"fallback".ljust(256, b"\0")
+"""The slot of the fallback nodes, in the order of the file: no key of a request or an announcement is that long."""
+CONFIGURED_KEYS = (STATIC_KEY, FALLBACK_KEY)
+"""The slots whose nodes come from the configuration."""
 
 
 class RouteTable:
@@ -37,13 +41,19 @@ class RouteTable:
         self.nodes.clear()
 
     def available(self) -> bool:
-        """Whether any node may be given a request (cheap mode asks)."""
-        return any(node.state is not State.DRAINING for node in self.nodes.values())
+        """Whether any node may be given a request (cheap mode asks).
+
+        Fallback nodes do not count: they stand in for others, and would keep the router from ever being cheap.
+        """
+        return any(node.state is not State.DRAINING and node.key != FALLBACK_KEY for node in self.nodes.values())
 
     def fail(self, node: Node) -> None:
-        """Mark a node at once where its failure was seen; the master's word follows. Does not yield."""
+        """Mark a node at once where its failure was seen; the master's word follows. Does not yield.
+
+        A vassal that cannot be reached is taken for one that does not run, so that its request waits for it.
+        """
         if node.state is State.UP:
-            node.state = State.DOWN
+            node.state = State.INACTIVE if node.vassal else State.DOWN
             slot = self.slots.get(node.key)
             if slot is not None:
                 slot.changed()
@@ -61,6 +71,7 @@ class RouteTable:
         node.load = put.load
         node.state = put.state
         node.since = put.since
+        node.vassal = put.vassal
         self.slots[put.key].changed()
         return node
 

@@ -36,6 +36,12 @@ class Cause(Enum):
     )
     INTERNAL = Answer(500, "Internal Server Error", "internal-error", "The router failed at this request.")
     STOPPED = Answer(503, "Service Unavailable", "stopped", "The router was stopped before an answer came.")
+    BAD_KEY = Answer(400, "Bad Request", "bad-key", "The request's host is not allowed here.")
+    TOO_LARGE = Answer(413, "Content Too Large", "too-large", "The request's body is larger than allowed.")
+    BODY_CUT = Answer(400, "Bad Request", "body-cut", "The request's body ended early.")
+    STORAGE = Answer(507, "Insufficient Storage", "storage", "The router has no room for the request's body.")
+    MAPPER_FAILED = Answer(502, "Bad Gateway", "mapper-failed", "The router could not find out who serves this host.")
+    MAPPER_TIMEOUT = Answer(504, "Gateway Timeout", "mapper-timeout", "Finding out who serves this host took too long.")
     IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
 
 

@@ -2,7 +2,8 @@
 
 One idea: JSON, because a worker runs with fewer rights than the master and what it sends must be safe to read. Sans-IO:
 bytes in, lists out. Down: ``nodes`` (number, snapshot?, rows, gone ids), ``start`` (number), ``drain`` (last?),
-``stop``, ``log`` (with a descriptor). Up: ``ready`` (number), ``failed`` (node id, reason), ``draining``.
+``stop``, ``log`` (with a descriptor). Up: ``ready`` (number), ``failed`` (node id, reason), ``wake`` (node id: its
+vassal is needed), ``draining``.
 Invariant: any split of the stream gives the same messages.
 """
 

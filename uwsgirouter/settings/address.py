@@ -72,6 +72,9 @@ class Address(NamedTuple):
         return self.host in ("", "0.0.0.0", "::")
 
 
+NOWHERE = Address(Kind.UNIX, "", 0, "")
+"""The address of a node that has not told one yet (a vassal that does not run); nobody connects to it."""
+
 _FAMILIES = {
     Kind.TCP4: socket.AF_INET,
     Kind.TCP6: socket.AF_INET6,
@@ -108,6 +111,8 @@ def parse_peer(text: str, port_zero: bool = False) -> Address:
         return _unix(Kind.UNIX, text, text)
     host, _, port_text = text.rpartition(":")
     port = _number(text, port_text, 0 if port_zero else 1, 65535, "a port is a number from 1 to 65535")
+    if "*" in host and not port_zero:  # as an "IPv4 address" it would be looked up by the socket call, which waits
+        raise ConfigError(f"address {text!r}: with a * it is several addresses, and only a listener can have those")
     return Address(_host_kind(host, text), host, port, text)
 
 

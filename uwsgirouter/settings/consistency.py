@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uwsgirouter.errors import ConfigError
+from uwsgirouter.settings import application, mapping_checks
 from uwsgirouter.settings.address import Address, Kind
+from uwsgirouter.settings.cache_checks import cache_faults, cache_notices
 from uwsgirouter.settings.judge import raise_all
 from uwsgirouter.settings.settings import Settings
 
@@ -24,28 +26,34 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
     """
     errors = [
         *_nothing_to_listen_on(settings, inherits_sockets),
+        *_name_server(settings),
         *_shared_numbers(settings),
         *_duplicates(settings),
+        *mapping_checks.errors(settings),
+        *cache_faults(settings),
+        *application.faults(settings),
     ]
     raise_all(errors)
-    return settings.with_notices([*_no_nodes(settings), *_odd_paths(settings)])
+    notices = [*mapping_checks.notices(settings), *_odd_paths(settings), *cache_notices(settings)]
+    return settings.with_notices([*notices, *application.notices(settings)])
 
 
 def _nothing_to_listen_on(settings: Settings, inherits_sockets: bool) -> Iterator[ConfigError]:
-    if not settings.addresses("fastrouter") and not inherits_sockets:
+    if not settings.addresses("fastrouter") and not settings.texts("fastrouter-zerg") and not inherits_sockets:
         yield ConfigError("no address to listen on: write fastrouter = 127.0.0.1:3017 (or a path for a unix socket)")
 
 
-def _no_nodes(settings: Settings) -> Iterator[str]:
-    if not settings.addresses("fastrouter-to") and not settings.addresses("fastrouter-subscription-server"):
-        yield (
-            "there is no way to find a node, so every request will fail: write fastrouter-subscription-server = "
-            "ADDRESS for nodes that announce themselves, or fastrouter-to = ADDRESS for static ones"
-        )
+def _name_server(settings: Settings) -> Iterator[ConfigError]:
+    for address in settings.addresses("fastrouter-resolver"):
+        if address.kind not in (Kind.TCP4, Kind.TCP6):
+            text = (
+                f"fastrouter-resolver = {address.text}: expected IP address and port of a name server, as 10.0.0.2:53"
+            )
+            yield ConfigError(text, settings.where("fastrouter-resolver"))
 
 
 def _odd_paths(settings: Settings) -> Iterator[str]:
-    for name in (*_STREAMS, "fastrouter-to", *_DATAGRAMS):
+    for name in (*_STREAMS, "socket", "fastrouter-to", *_DATAGRAMS):
         for index, address in enumerate(settings.addresses(name)):
             if address.kind is Kind.UNIX and address.text.isdigit():
                 text = address.text
@@ -55,25 +63,30 @@ def _odd_paths(settings: Settings) -> Iterator[str]:
 
 def _shared_numbers(settings: Settings) -> Iterator[ConfigError]:
     count = len(settings.addresses("shared-socket"))
-    for index, address in enumerate(settings.addresses("fastrouter")):
-        if address.kind is Kind.SHARED and address.port >= count:
-            there = "there is none" if not count else f"there are {count}, from =0 to ={count - 1}"
-            yield ConfigError(
-                f"fastrouter = {address.text}: no shared-socket has number {address.port}, {there}",
-                settings.where("fastrouter", index),
-            )
+    for name in ("fastrouter", "socket"):
+        for index, address in enumerate(settings.addresses(name)):
+            if address.kind is Kind.SHARED and address.port >= count:
+                there = "there is none" if not count else f"there are {count}, from =0 to ={count - 1}"
+                yield ConfigError(
+                    f"{name} = {address.text}: no shared-socket has number {address.port}, {there}",
+                    settings.where(name, index),
+                )
 
 
 def _duplicates(settings: Settings) -> Iterator[ConfigError]:
     seen: dict[object, str] = {}
-    for name in (*_STREAMS, *_DATAGRAMS):
+    served = ("socket",) if application.is_served(settings) else ()
+    for name in (*_STREAMS, *served, *_DATAGRAMS):
         for index, address in enumerate(settings.addresses(name)):
             where = settings.where(name, index)
             if _is_chosen_by_kernel(address):
                 continue
-            key = (address.is_unix or name not in _DATAGRAMS, address.identity)
+            # A shared socket is there for several to use; each of them once.
+            user = name if address.kind is Kind.SHARED else ""
+            key = (address.is_unix or name not in _DATAGRAMS, user, address.identity)
             if key in seen:
-                yield ConfigError(f"{name} = {address.text}: the address is already used by {seen[key]}", where)
+                hint = "; to share it write shared-socket, and =N for each" if name == "socket" else ""
+                yield ConfigError(f"{name} = {address.text}: the address is already used by {seen[key]}{hint}", where)
             seen.setdefault(key, f"{name} at {where}")
 
 

@@ -32,7 +32,6 @@ class Judgement:
     notices: list[str] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
     applications: dict[str, str] = field(default_factory=dict)
-    workers: dict[str, str] = field(default_factory=dict)
 
     def entry(self, entry: Entry) -> None:
         """Judge one entry."""
@@ -65,7 +64,8 @@ class Judgement:
             raise_all(self.errors + (doubts if strict else []))
         warnings = [str(doubt) for doubt in doubts]
         notices = gathering.notices + warnings + self.notices + self._lists()
-        return Settings(os.path.basename(gathering.first_file), self.given, notices)
+        written = [(entry.name, entry.text) for entry in gathering.entries]
+        return Settings(os.path.basename(gathering.first_file), self.given, notices, written)
 
     def _strict(self) -> bool:
         found = self.given.get("strict")
@@ -84,13 +84,8 @@ class Judgement:
             found.append(f"these options mean nothing in a router and are ignored: {_places(self.ignored)}")
         if self.applications:
             found.append(
-                "the router does not run applications or their daemons in this version, so these options do nothing: "
-                f"{_places(self.applications)}"
-            )
-        if self.workers:
-            found.append(
-                "these options count the workers of an application and start nothing here (the router's own are "
-                f"fastrouter-processes): {_places(self.workers)}"
+                "these options of uWSGI's application server have no counterpart in the router or its application and "
+                f"do nothing: {_places(self.applications)}"
             )
         return found
 
@@ -120,10 +115,6 @@ def _application(judgement: Judgement, entry: Entry) -> None:
     judgement.applications.setdefault(entry.name, entry.where)
 
 
-def _workers(judgement: Judgement, entry: Entry) -> None:
-    judgement.workers.setdefault(entry.name, entry.where)
-
-
 def _later(judgement: Judgement, entry: Entry) -> None:
     raise ConfigError(names.not_available(entry.name), entry.where)
 
@@ -147,7 +138,6 @@ def _unknown(judgement: Judgement, entry: Entry) -> None:
 _BY_VERDICT: dict[Verdict, Callable[[Judgement, Entry], None]] = {
     Verdict.OPTION: Judgement.option,
     Verdict.IGNORED: _ignored,
-    Verdict.WORKERS: _workers,
     Verdict.APPLICATION: _application,
     Verdict.LATER: _later,
     Verdict.REFUSED: _refused,

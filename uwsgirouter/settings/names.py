@@ -21,7 +21,6 @@ class Verdict(Enum):
 
     OPTION = "a row of the table"
     IGNORED = "an option of uWSGI without meaning in a router"
-    WORKERS = "the number of application processes or threads"
     APPLICATION = "an option of uWSGI for applications"
     LATER = "a known option that is not built yet"
     REFUSED = "an option of uWSGI that this program cannot have"
@@ -36,14 +35,15 @@ def _words(text: str) -> frozenset[str]:
 IGNORED_FLAGS = _words(
     """
     auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
-    disable-sendfile disable-write-exception drop-after-apps drop-after-init enable-metrics enable-threads
-    exit-on-reload force-gateway harakiri-verbose honour-stdin ignore-sigpipe ignore-write-errors lazy
-    lazy-apps log-4xx log-5xx log-date log-format-strftime log-master log-master-req-stream
-    log-master-stream log-micros log-reopen log-sendfile log-truncate log-x-forwarded-for log-zero
-    logfile-chown logformat-strftime master memory-report need-app never-swap no-defer-accept no-initgroups
-    no-orphans no-server no-site py-tracebacker reuse-port shutdown-sockets single-interpreter skip-atexit
-    skip-atexit-teardown so-keepalive so-send-timeout stats-http stats-minified stats-no-cores
-    stats-no-metrics tcp-fast-open-client tcp-nodelay threaded-logger thunder-lock -L -M -T -i -m -r
+    disable-sendfile disable-write-exception drop-after-apps drop-after-init enable-metrics
+    enable-threads exit-on-reload force-gateway harakiri-verbose honour-stdin ignore-sigpipe
+    ignore-write-errors log-4xx log-5xx log-date log-format-strftime log-master
+    log-master-req-stream log-master-stream log-micros log-reopen log-sendfile log-truncate
+    log-x-forwarded-for log-zero logfile-chown logformat-strftime master memory-report need-app
+    never-swap no-defer-accept no-initgroups no-orphans no-server no-site py-tracebacker reuse-port
+    shutdown-sockets single-interpreter skip-atexit skip-atexit-teardown so-keepalive so-send-timeout
+    stats-http stats-minified stats-no-cores stats-no-metrics tcp-fast-open-client tcp-nodelay
+    threaded-logger thunder-lock -L -M -T -i -m -r
     """
 )
 """uWSGI options that take no value; the dashed ones are its short forms."""
@@ -61,36 +61,26 @@ IGNORED_VALUES = _words(
 )
 """uWSGI options that take a value."""
 
-WORKERS = frozenset({"processes", "workers", "threads", "cheaper", "-p"})
-
 APPLICATION = _words(
     """
-    add-header async attach-daemon attach-daemon2 cache2 callable carbon cheaper-algo cheaper-initial
-    cheaper-overload cheaper-step check-static cron eval exec-asap fastcgi-socket file gevent
-    harakiri heartbeat home http-socket https-socket idle import lua manage-script-name max-requests
-    max-requests-delta max-worker-lifetime min-worker-lifetime module mount mule mules paste php-docroot
-    protocol psgi py-auto-reload py-autoreload pyargv pyhome pymodule-alias python-path pythonpath rack
-    reload-on-as reload-on-rss scgi-socket shared-import smart-attach-daemon smart-attach-daemon2 socket
-    spooler spooler-processes start-unsubscribed static-index static-map subscribe
+    add-header async attach-daemon attach-daemon2 carbon cheaper cheaper-algo cheaper-initial cheaper-overload
+    cheaper-step check-static cron eval exec-asap fastcgi-socket heartbeat http-socket https-socket idle
+    lua max-requests-delta max-worker-lifetime min-worker-lifetime mule mules paste php-docroot protocol
+    psgi pyargv pymodule-alias rack reload-on-as reload-on-rss scgi-socket smart-attach-daemon
+    smart-attach-daemon2 spooler spooler-processes start-unsubscribed static-index static-map subscribe
     subscribe-freq subscribe-to subscribe2 suwsgi-socket touch-chain-reload touch-workers-reload ugreen
-    unsubscribe-on-graceful-reload uwsgi-socket venv vhost virtualenv worker-reload-mercy wsgi wsgi-file -H
-    -R -s -w
+    unsubscribe-on-graceful-reload vhost worker-reload-mercy
     """
 )
-"""uWSGI options of the application server: an instance beside the router is not built in this version."""
+"""uWSGI options of the application server that the local instance (rows/application.py) has no counterpart for."""
 
-_APPLICATION_FLAGS = _words("manage-script-name start-unsubscribed ugreen unsubscribe-on-graceful-reload vhost")
+_APPLICATION_FLAGS = _words("start-unsubscribed ugreen unsubscribe-on-graceful-reload vhost")
 
 LATER = _words(
     """
-    fastrouter-defer-connect-timeout fastrouter-emperor-socket fastrouter-fallback
-    fastrouter-fallback-on-no-key fastrouter-force-key fastrouter-post-buffering
-    fastrouter-post-buffering-dir fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss
-    fastrouter-stats fastrouter-stats-server fastrouter-subscription-fallback-key
-    fastrouter-subscription-slot fastrouter-use-base fastrouter-use-cache fastrouter-use-code-string
-    fastrouter-use-pattern fastrouter-use-socket fastrouter-zerg http http-to https rawrouter
-    sslrouter stats stats-server
-    subscription-algo subscription-clear-on-shutdown subscription-dotsplit subscription-mountpoint
+    fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss fastrouter-stats
+    fastrouter-stats-server http http-to https rawrouter sslrouter stats stats-server subscription-algo
+    subscription-clear-on-shutdown subscription-dotsplit subscription-mountpoint
     subscription-mountpoints subscription-notify-socket subscription-tolerance-inactive
     subscription-vassal-required subscriptions-credentials-check subscriptions-sign-check
     subscriptions-sign-check-tolerance subscriptions-sign-skip-uid subscriptions-use-credentials
@@ -118,13 +108,15 @@ REFUSED = {
     "json": "only ini files are read",
     "vassals-include": "it belongs to the Emperor, which this program does not have",
     "vassals-inherit": "it belongs to the Emperor, which this program does not have",
+    "cache-udp-server": "a cache belongs to one machine; it takes no changes from others",
+    "cache-udp-node": "a cache belongs to one machine; its changes are not sent to others",
+    "cache-sync": "a cache belongs to one machine; cache-store (store= in cache2) makes it last",
 }
 
 _FOUND = (
     (BY_NAME.keys(), Verdict.OPTION),
     (IGNORED_FLAGS, Verdict.IGNORED),
     (IGNORED_VALUES, Verdict.IGNORED),
-    (WORKERS, Verdict.WORKERS),
     (APPLICATION, Verdict.APPLICATION),
     (LATER, Verdict.LATER),
     (REFUSED.keys(), Verdict.REFUSED),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from uwsgirouter.settings import values
+from uwsgirouter.settings import application, values
 from uwsgirouter.settings.address import Kind
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.table import OPTIONS, SECTIONS, WITHOUT_VALUE, Option, Type
@@ -43,7 +43,14 @@ def show_config(settings: Settings) -> str:
 def check_text(settings: Settings, inherits_sockets: bool) -> str:
     """What the router would do: addresses, ways to find nodes, workers."""
     return "\n".join(
-        [*_listeners(settings, inherits_sockets), *_ways(settings), _workers(settings), "configuration ok", ""]
+        [
+            *_listeners(settings, inherits_sockets),
+            *_ways(settings),
+            *_applications(settings),
+            _workers(settings),
+            "configuration ok",
+            "",
+        ]
     )
 
 
@@ -60,7 +67,9 @@ def _help(option: Option) -> str:
         facts.append(f"({facts_of(option)})")
     elif option.default == "true":
         facts.append("(default true)")
-    body = textwrap.fill(" ".join(facts), _WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT)
+    body = textwrap.fill(
+        " ".join(facts), _WIDTH, initial_indent=" " * _INDENT, subsequent_indent=" " * _INDENT, break_on_hyphens=False
+    )
     first = textwrap.fill(head, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False)
     return f"{first}\n{body}\n"
 
@@ -123,6 +132,14 @@ def _ways(settings: Settings) -> list[str]:
     for index, address in enumerate(settings.addresses("fastrouter-to")):
         lines.append(f"static node {address.text} ({settings.where('fastrouter-to', index)})")
     return lines or ["no way to find nodes"]
+
+
+def _applications(settings: Settings) -> list[str]:
+    if not application.is_served(settings):
+        return []
+    places = ", ".join(address.text for address in settings.addresses("socket"))
+    mounts = "; ".join(f"{app.target} at {app.mount or '/'}" for app in application.apps(settings))
+    return [f"runs an application on {places} in {settings.number('processes')} processes: {mounts}"]
 
 
 def _workers(settings: Settings) -> str:

@@ -31,17 +31,29 @@ class Given:
 
 
 class Settings:
-    """One checked configuration. ``source`` is the first file's base name (empty: a command line alone)."""
+    """One checked configuration. ``source`` is the first file's base name (empty: a command line alone).
 
-    __slots__ = ("_given", "notices", "source")
+    ``written``: name and text (empty: the name alone) of all that was written, what means nothing here and placeholders
+    too, in order. Scripts see it.
+    """
+
+    __slots__ = ("_given", "notices", "source", "written")
 
     source: str
     notices: tuple[str, ...]
+    written: tuple[tuple[str, str], ...]
     _given: Mapping[str, tuple[Given, ...]]
 
-    def __init__(self, source: str, given: Mapping[str, Sequence[Given]], notices: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        source: str,
+        given: Mapping[str, Sequence[Given]],
+        notices: Iterable[str] = (),
+        written: Iterable[tuple[str, str]] = (),
+    ) -> None:
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "notices", tuple(notices))
+        object.__setattr__(self, "written", tuple(written))
         object.__setattr__(self, "_given", MappingProxyType({name: tuple(found) for name, found in given.items()}))
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -112,7 +124,7 @@ class Settings:
 
     def with_notices(self, notices: Iterable[str]) -> Settings:
         """The same settings with more notices."""
-        return Settings(self.source, self._given, (*self.notices, *notices))
+        return Settings(self.source, self._given, (*self.notices, *notices), self.written)
 
     def differences(self, other: Settings) -> list[str]:
         """The options that differ in ``other`` although a reload cannot change them."""
@@ -128,7 +140,8 @@ class Settings:
             for item in raw if isinstance(raw, (list, tuple)) else [raw]:
                 text = str(item).lower() if isinstance(item, bool) else str(item)
                 given.setdefault(option.name, []).append(give(option, text, f"test: {option.name}"))
-        return cls("", given)
+        written = [(name, item.text) for name, items in given.items() for item in items]
+        return cls("", given, written=written)
 
     def _one(self, name: str, types: frozenset[Type]) -> values.Value | None:
         option = _row(name)

@@ -12,3 +12,4 @@ cdef class Stream:
 
 cpdef Stream accept(object listener, int family)
 cpdef Stream dial(int family)
+cpdef Py_ssize_t send_with(Stream stream, bytes data, int descriptor, int flags) except -1

@@ -35,6 +35,26 @@ cdef extern from "sys/socket.h" nogil:
     int c_shutdown "shutdown" (int fd, int how)
     int c_getsockopt "getsockopt" (int fd, int level, int option, void *value, socklen_t *length)
     int c_setsockopt "setsockopt" (int fd, int level, int option, const void *value, socklen_t length)
+    struct iovec:
+        void *iov_base
+        size_t iov_len
+    struct msghdr:
+        iovec *msg_iov
+        size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
+    struct cmsghdr:
+        size_t cmsg_len
+        int cmsg_level
+        int cmsg_type
+    enum:
+        SOL_SOCKET
+        SCM_RIGHTS
+    Py_ssize_t c_sendmsg "sendmsg" (int fd, const msghdr *message, int flags)
+    cmsghdr *CMSG_FIRSTHDR(msghdr *message)
+    unsigned char *CMSG_DATA(cmsghdr *header)
+    size_t CMSG_LEN(size_t length)
+    size_t CMSG_SPACE(size_t length)
 
 cdef extern from "netinet/in.h" nogil:
     struct in_addr:
@@ -222,3 +242,32 @@ cpdef Stream dial(int family):
     stream.fd = fd
     stream.family = family
     return stream
+
+
+cpdef Py_ssize_t send_with(Stream stream, bytes data, int descriptor, int flags) except -1:
+    """Send on a unix stream, a descriptor along with the first byte; the bytes taken. Raises OSError."""
+    cdef char control[64]
+    cdef iovec piece
+    cdef msghdr message
+    cdef cmsghdr *header
+    cdef Py_ssize_t count
+    memset(&message, 0, sizeof(message))
+    memset(control, 0, sizeof(control))
+    piece.iov_base = <void *><const char *>data
+    piece.iov_len = len(data)
+    message.msg_iov = &piece
+    message.msg_iovlen = 1
+    message.msg_control = control
+    message.msg_controllen = CMSG_SPACE(sizeof(int))
+    header = CMSG_FIRSTHDR(&message)
+    header.cmsg_level = SOL_SOCKET
+    header.cmsg_type = SCM_RIGHTS
+    header.cmsg_len = CMSG_LEN(sizeof(int))
+    memcpy(CMSG_DATA(header), &descriptor, sizeof(int))
+    while True:
+        count = c_sendmsg(stream.fd, &message, flags)
+        if count >= 0 or errno != EINTR:
+            break
+    if count < 0:
+        PyErr_SetFromErrno(OSError)
+    return count

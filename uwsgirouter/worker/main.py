@@ -27,10 +27,12 @@ from uwsgirouter.log import Log, Throttle
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.settings.mapping_checks import TABLED, way
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.listener import Listener
+from uwsgirouter.worker.mapping import Mapping, direct_nodes
 from uwsgirouter.worker.relay import Pump
-from uwsgirouter.worker.router import Router, choose_mapper
+from uwsgirouter.worker.router import Router
 from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.uplink import Uplink
 
@@ -75,6 +77,8 @@ class Post:
     channel: socket.socket
     cells: memoryview
     inflight: memoryview
+    caches: str = ""
+    """The directory of the named caches, empty when there are none."""
 
 
 class Worker:
@@ -91,21 +95,24 @@ class Worker:
         self.done = Event()
         self.table = RouteTable(WeightedRoundRobin)
         self.uplink = Uplink(self.loop, post.channel, self.table, self)
-        mapper = choose_mapper(settings, self.table, post.announced)
+        direct = direct_nodes(settings)
+        mapper = Mapping(settings, self.table, direct, post.caches, self.log).choose(post.announced)
         self.router = Router(
             settings,
             self.table,
             mapper,
+            direct,
             post.cells,
             post.inflight,
             self.loop,
             self.log,
             self.uplink.report_failure,
+            lambda id: self.uplink.send("wake", id),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
         self.listeners = [Listener(self.router, sock, burst, say) for sock in post.listeners]
-        self._cheap = settings.flag("fastrouter-cheap")
+        self._cheap = settings.flag("fastrouter-cheap") and way(settings) in TABLED
         self._clock = self.loop.timer(1.0, 1.0)
         self._term = self.loop.signal(signal.SIGTERM)
         self._unanswered = self.loop.timer(ANSWER_TIME, ANSWER_TIME)
@@ -138,6 +145,7 @@ class Worker:
         """Go cheap when nobody is left, come back when somebody is there."""
         if self.duty in (Duty.SERVING, Duty.CHEAP) and self._wanted() is not self.duty:
             self._change_duty(self._wanted())
+        self.router.vassals.nodes_changed()
 
     def _wanted(self) -> Duty:
         return Duty.CHEAP if self._cheap and not self.table.available() else Duty.SERVING

@@ -8,19 +8,23 @@ Invariant: every open session is in ``sessions``, and in no other place for long
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.log import Log, Throttle, printable
-from uwsgirouter.mappers.base import Mapper
-from uwsgirouter.mappers.static import StaticMapper
-from uwsgirouter.mappers.subscription import SubscriptionMapper
+from uwsgirouter.mappers.base import Candidates, Mapper
+from uwsgirouter.mappers.direct import DIRECT_KEY, DirectNodes
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.node import Node, State
-from uwsgirouter.model.table import RouteTable
+from uwsgirouter.model.table import FALLBACK_KEY, RouteTable
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.settings import Settings
+from uwsgirouter.worker.adoption import Adoptions
+from uwsgirouter.worker.asking import Asking
+from uwsgirouter.worker.disk import Disk
+from uwsgirouter.worker.vassals import Vassals
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.session import Session
@@ -32,7 +36,7 @@ FRESH_DELAY = 0.05
 LINES_PER_SECOND = 10
 """Failure lines that go to the log each second; the rest is counted."""
 
-_SENT_BADLY = (Cause.BAD_PACKET, Cause.NO_KEY)
+_SENT_BADLY = (Cause.BAD_PACKET, Cause.NO_KEY, Cause.BAD_KEY)
 """What anybody who can connect can cause, as often as they like: one line a second tells it all."""
 
 _CAUSE_CELL = {cause: int(Counter.FAILURES) + index for index, cause in enumerate(Cause)}
@@ -46,18 +50,24 @@ class Router:
         settings: Settings,
         table: RouteTable,
         mapper: Mapper,
+        direct: DirectNodes,
         cells: memoryview,
         inflight: memoryview,
         loop: Any,
         log: Log,
         report: Callable[[Node, str], None],
+        wake: Callable[[int], None],
     ) -> None:
         self.table = table
         self.cells = cells
         self.inflight = inflight
         self.loop = loop
         self.timeout = settings.number("fastrouter-timeout")
-        self.connect_timeout = min(self.timeout, CONNECT_TIMEOUT)
+        self.connect_timeout = settings.optional_number("fastrouter-connect-timeout") or min(
+            self.timeout, CONNECT_TIMEOUT
+        )
+        self.first_byte_timeout = settings.optional_number("fastrouter-first-byte-timeout") or self.timeout
+        self.idle_timeout = settings.optional_number("fastrouter-idle-timeout") or self.timeout
         self.max_retries = settings.number("fastrouter-max-retries")
         self.keep_modifiers = settings.flag("fastrouter-keep-modifiers")
         self.error_pages = settings.flag("fastrouter-error-pages")
@@ -66,6 +76,21 @@ class Router:
         """What every read goes through first: packets, and (the part of it that is ``relay``) all that is relayed."""
         self.relay = self.scratch[:size]
         self.find = mapper.find
+        self.ask = getattr(mapper, "ask", None)
+        self.direct = direct
+        self.forced_key = os.fsencode(settings.text("fastrouter-force-key"))
+        self.fallback_on_no_key = settings.flag("fastrouter-fallback-on-no-key")
+        self.limit_post = settings.number("limit-post")
+        self.post_buffering = settings.number("fastrouter-post-buffering")
+        self.post_buffering_dir = settings.text("fastrouter-post-buffering-dir")
+        self.handles_bodies = bool(self.limit_post or self.post_buffering)
+        self.passes_descriptors = not settings.flag("no-fd-passing")
+        self.adoptions = Adoptions(loop)
+        self.vassals = Vassals(settings, wake)
+        self.is_asleep = self.vassals.is_asleep
+        self.await_vassal = self.vassals.wait
+        self.disk = Disk()
+        self._asking = Asking(self.ask, log)
         self.sessions: set[Session] = set()
         self.ticks = 0
         self.idle: Callable[[], None] | None = None
@@ -97,6 +122,9 @@ class Router:
             if session.silence > 1 or session.deadline:
                 session.expire()
         self.cells[Counter.SESSIONS] = len(self.sessions)
+        self.vassals.tick()
+        for node in self.direct.recover():
+            self._say(f"node {node.address.text} is tried again", time.monotonic())
         now = time.monotonic()
         self._say.flush(now)
         self._say_bad.flush(now)
@@ -107,20 +135,66 @@ class Router:
         if self.idle is not None and not self.sessions:
             self.idle()
 
+    def other(self, slot: Candidates | None, tried: Sequence[Node], last: bool) -> Node | None:
+        """The node for a request that the first choice does not serve; None when nobody is left.
+
+        First whoever else is up, then a fallback, then those that are down: none is given up while it could be tried.
+        The ``last`` attempt goes to a fallback that is up, so that retries never use up its turn. A fallback stands in
+        for nodes: a key that has none gets one only with ``fastrouter-fallback-on-no-key``.
+        """
+        fallback = None
+        if slot is not None or tried or self.fallback_on_no_key:
+            fallback = self.table.slots.get(FALLBACK_KEY)
+        stand_in = fallback.first(State.UP, tried) if fallback is not None else None
+        if last and stand_in is not None:
+            return stand_in
+        node = slot.next_except(tried) if slot is not None else None
+        if node is None:
+            node = stand_in
+        if node is None and slot is not None:
+            node = slot.last_resort(tried)
+        if node is None and fallback is not None:
+            node = fallback.last_resort(tried)
+        return node
+
+    def consult(self, session: Session, tried: Sequence[Node]) -> None:
+        """Ask the mapper in a greenlet; ``session.mapped`` is called with what it says."""
+        self._asking.begin(session, session.key, tried)
+
+    def ask_no_more(self, session: Session) -> None:
+        """``session`` ends before its question was answered, or its vassal was there."""
+        self._asking.forget(session)
+        self.vassals.forget(session)
+
     def connect_failed(self, node: Node, error: OSError, retries: int) -> None:
         """``node`` does not accept: it is out at once here, and the master hears of it."""
         self.cells[Counter.NODE_FAILURES] += 1
-        if node.state is State.UP:
+        if node.key == DIRECT_KEY:
+            self.direct.fail(node)
+        elif node.state is State.UP:
             self.table.fail(node)
             self._report(node, error.strerror or str(error))
         if not self._quiet:
             text = f'unable to connect() to node "{node.address.text}" ({retries} retries): {error.strerror}'
             self._say(text, time.monotonic())
 
-    def repeated(self, session: Session, node: Node, cause: Cause) -> None:
-        """A request goes to another node because ``node`` ended before its first byte."""
-        text = f"{cause.value.word} by {node.address.text}, key {printable(session.key)}: tried on another node"
-        self._say(text, time.monotonic())
+    def tries_another(self, session: Session, node: Node, cause: Cause) -> None:
+        """A request goes to another node after ``node``."""
+        self.cells[Counter.RETRIES] += 1
+        if cause in (Cause.NODE_CLOSED, Cause.NODE_RESET):
+            text = f"{cause.value.word} by {node.address.text}, key {printable(session.key)}: tried on another node"
+            self._say(text, time.monotonic())
+
+    def adopted(self, session: Session, node: Node, unproven: bool) -> None:
+        """``node`` took the client over. ``unproven``: it closed at once, which one that died would do as well."""
+        self.cells[Counter.ANSWERED] += 1
+        self.cells[Counter.ADOPTED] += 1
+        if unproven:
+            self._say(
+                f"node {node.address.text} took over a client of key {printable(session.key)}, or closed without an "
+                "answer (no-fd-passing tells which)",
+                time.monotonic(),
+            )
 
     def failed(self, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         """A request ends with our answer for ``cause``."""
@@ -140,13 +214,3 @@ class Router:
         answer = cause.value
         text = f"request {what}: {answer.status} {answer.word} key {key}{where} tries {tries}{reason}"
         (self._say_bad if cause in _SENT_BADLY else self._say)(text, time.monotonic())
-
-
-def choose_mapper(settings: Settings, table: RouteTable, announced: bool) -> Mapper:
-    """The one way to find nodes: announcements when there is a subscription server, else the configured nodes.
-
-    As with the FastRouter, a key that nobody announced does not fall through to ``fastrouter-to``.
-    """
-    if announced:
-        return SubscriptionMapper(table, settings.flag("fastrouter-strip-port"))
-    return StaticMapper(table)

@@ -5,34 +5,37 @@ cimport cython
 from uwsgirouter.worker.kernel cimport Stream as KernelStream
 from uwsgirouter.worker.relay cimport Pump
 
-cdef int _DONTWAIT, _FLAGS
+cdef int _DONTWAIT, _FLAGS, _UNIX
 
+cdef object _BODY, _MAP, _WAKE, _ADOPTED, _NO_NODE
 cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
 cdef object _REQUESTS, _ANSWERED, _RX, _TX
 
 cdef class Session:
-    cdef public object router, phase, key
-    cdef public KernelStream client
+    cdef public object router, phase, key, node
+    cdef public KernelStream client, upstream
     cdef public long silence, deadline
-    cdef KernelStream _upstream
-    cdef object _node, _tried, _watcher, _cut
-    cdef bytes _packet
+    cdef public bytes packet
+    cdef public long long left
+    cdef public Pump up, down
+    cdef public bint passed
+    cdef object _tried, _watcher, _cut, _why, _body
     cdef Py_ssize_t _end
-    cdef long long _left
     cdef int _attempts
-    cdef Pump _up, _down
 
     @cython.locals(count=Py_ssize_t, end=Py_ssize_t, data=bytes)
     cpdef start(self)
     cdef _route(self, bytes data, Py_ssize_t end)
-    cdef _dial(self, first)
+    cdef _find(self)
+    cdef _dial(self, node)
     @cython.locals(upstream=KernelStream, code=int)
     cdef _attempt(self, node)
     cdef _leave_node(self)
-    @cython.locals(data=bytes, sent=Py_ssize_t)
+    @cython.locals(data=bytes, sent=Py_ssize_t, modifier1=int, modifier2=int)
     cdef _send_packet(self, KernelStream upstream, node)
     cpdef moved(self, Pump pump, Py_ssize_t count)
     cpdef ended(self, Pump pump)
     cdef bint _owes_body(self)
+    cdef bint _uploads(self)
     cdef _node_ended(self)
     cpdef close(self)

@@ -4,7 +4,8 @@ One idea: a state machine whose inputs are the loop's watchers; each handler tri
 next phase, and returns. It knows the registry only as "a slot for this key" and a node as an address with modifiers;
 it must not know how nodes are found, balanced or announced. Nothing here waits or yields.
 
-Phases: PACKET -> CONNECT -> WAIT -> RELAY, and LINGER after an answer whose client may still be sending.
+Phases: PACKET -> CONNECT -> WAIT -> RELAY, and LINGER after an answer whose client may still be sending. Before CONNECT
+there may be BODY (it is buffered) and MAP (it is being found out who serves the key); instead of RELAY, ADOPTED.
 Invariants: a node's in-flight count is held exactly while ``_upstream`` is; each descriptor is closed exactly once, in
 :meth:`Session.close` or :meth:`Session._leave_node`; once a response byte is out, no answer of our own follows.
 See docs/life-of-a-request.md.
@@ -20,31 +21,35 @@ from enum import Enum
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
-from uwsgirouter.errors import ProtocolError
+from uwsgirouter.errors import BadKey, BadTarget, ProtocolError
 from uwsgirouter.model.counters import Counter
+from uwsgirouter.model.table import FALLBACK_KEY
 from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import LENGTH_UNKNOWN, decode_vars, scan
+from uwsgirouter.worker.adoption import ASK_AGAIN, end_adoption, hung_up, let_go, may_have_begun
+from uwsgirouter.worker.body import Buffering
+from uwsgirouter.worker.patience import LINGER_TOTAL, expire
 from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
-from uwsgirouter.worker.streams import Stream, dial
+from uwsgirouter.worker.streams import Stream, dial, send_with
 
 if TYPE_CHECKING:
+    from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.model.node import Node
     from uwsgirouter.worker.router import Router
 
 PACKET_READ = 65536
-LINGER_SILENCE = 2
-"""Seconds without a byte after which a client that still owes us its body is let go."""
-LINGER_TOTAL = 30
-"""Seconds after which it is let go anyhow."""
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 STREAMING = -2
 """Bytes were passed on that no CONTENT_LENGTH announced: more may come, and the request cannot be repeated."""
 
+_UNIX = int(socket.AF_UNIX)
 _OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _DONTWAIT = int(socket.MSG_DONTWAIT)
+_PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _FLAGS = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 _RESET_ON_CLOSE = pack("ii", 1, 0)
+_NO_NODE = (Cause.NO_NODE, "")
 _REQUESTS = int(Counter.REQUESTS)
 _ANSWERED = int(Counter.ANSWERED)
 _RX = int(Counter.RX)
@@ -55,9 +60,13 @@ class Phase(Enum):
     """Where a session is."""
 
     PACKET = "reading the packet"
+    BODY = "gathering the body"
+    MAP = "waiting to be told who serves the key"
+    WAKE = "waiting for a vassal to start"
     CONNECT = "connecting to a node"
     WAIT = "waiting for the first byte"
     RELAY = "relaying the response"
+    ADOPTED = "answered by the node on the client's own connection"
     LINGER = "answered; the client may still be sending"
     LINGER_RESET = "as LINGER, to be closed by a reset"
     CLOSED = "closed"
@@ -65,6 +74,7 @@ class Phase(Enum):
 
 # An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
 _PACKET, _CONNECT, _WAIT, _RELAY = Phase.PACKET, Phase.CONNECT, Phase.WAIT, Phase.RELAY
+_BODY, _MAP, _WAKE, _ADOPTED = Phase.BODY, Phase.MAP, Phase.WAKE, Phase.ADOPTED
 _LINGER, _LINGER_RESET, _CLOSED = Phase.LINGER, Phase.LINGER_RESET, Phase.CLOSED
 _ENDED, _DISCARDING = Flow.ENDED, Flow.DISCARDING
 
@@ -74,22 +84,25 @@ class Session:
 
     __slots__ = (
         "_attempts",
+        "_body",
         "_cut",
-        "_down",
         "_end",
-        "_left",
-        "_node",
-        "_packet",
         "_tried",
-        "_up",
-        "_upstream",
         "_watcher",
+        "_why",
         "client",
         "deadline",
+        "down",
         "key",
+        "left",
+        "node",
+        "packet",
+        "passed",
         "phase",
         "router",
         "silence",
+        "up",
+        "upstream",
     )
 
     def __init__(self, router: Router, client: Stream) -> None:
@@ -99,21 +112,27 @@ class Session:
         self.silence = 0
         """Seconds since the last byte in either direction, counted by the router's clock."""
         self.key = b""
-        self._packet = b""
+        self.packet = b""
         """What was read of the packet, and body bytes that came with it; kept until a node begins to answer."""
         self._end = 0
-        self._left = LENGTH_UNKNOWN
+        self.left = LENGTH_UNKNOWN
         """Body bytes still to come from the client; below 0 when nobody knows (LENGTH_UNKNOWN, STREAMING)."""
-        self._node: Node | None = None
+        self.node: Node | None = None
         """The node in use, or the last one tried."""
-        self._upstream: Stream | None = None
+        self.upstream: Stream | None = None
         self._tried: list[Node] | None = None
         self._attempts = 0
         self._watcher: Any = None
-        self._up: Pump | None = None
-        self._down: Pump | None = None
+        self.up: Pump | None = None
+        self.down: Pump | None = None
         self._cut: OSError | None = None
         """The reset that a write to the node met: the kernel tells it once, and a read then meets a clean end."""
+        self.passed = False
+        """The client's descriptor is on its way to the node, and may be taken."""
+        self._why = _NO_NODE
+        """What the client is told when there is no (other) node: a cause and its detail."""
+        self._body: Buffering | None = None
+        """The body, when it is buffered."""
         self.deadline = 0
         """The router's tick at which a lingering session ends, whatever its client does; 0: it does not linger."""
 
@@ -128,16 +147,16 @@ class Session:
             self._watch(self.client, 1, self.start)
             return
         except OSError:
-            self._client_gone()
+            self.client_gone()
             return
         self.silence = 0
         if not count:
             self._packet_cut()
             return
         data = scratch[:count].tobytes()
-        if self._packet:
-            data = self._packet + data
-        self._packet = data
+        if self.packet:
+            data = self.packet + data
+        self.packet = data
         if len(data) >= 4:
             end = 4 + data[1] + (data[2] << 8)
             if len(data) >= end:
@@ -147,11 +166,11 @@ class Session:
 
     def _packet_cut(self) -> None:
         """The client ended before its packet did. One that sent nothing only looked whether we are here."""
-        if not self._packet:
+        if not self.packet:
             self.close()
             return
-        self._left = 0
-        self.fail(Cause.BAD_PACKET, f"the client ended after {len(self._packet)} bytes")
+        self.left = 0
+        self.fail(Cause.BAD_PACKET, f"the client ended after {len(self.packet)} bytes")
 
     def _route(self, data: bytes, end: int) -> None:
         router = self.router
@@ -164,43 +183,163 @@ class Session:
         except ProtocolError as error:
             self.fail(Cause.BAD_PACKET, str(error))
             return
+        came = len(data) - end
         if length >= 0 and not upgrade:
-            came = len(data) - end
-            self._left = length - came if length >= came else STREAMING
+            self.left = length - came if length >= came else STREAMING
         if not key:
-            self.fail(Cause.NO_KEY)
-            return
+            key = router.forced_key
+            if not key:
+                self.fail(Cause.NO_KEY)
+                return
         self.key = key
-        slot = router.find(key)
-        node = (slot.next() or slot.next_except(())) if slot is not None else None
+        if length > 0 and router.handles_bodies and self._body_is_handled(length, upgrade):
+            return
+        self._find()
+
+    def _find(self) -> None:
+        try:
+            slot = self.router.find(self.key)
+        except (BadKey, BadTarget) as error:
+            self._cannot_map(error)
+            return
+        node = slot.next() if slot is not None else None
         if node is None:
-            self.fail(Cause.NO_NODE)
+            self._seek(slot)
         else:
             self._dial(node)
 
+    def _cannot_map(self, error: Exception) -> None:
+        self.fail(Cause.BAD_KEY if isinstance(error, BadKey) else Cause.MAPPER_FAILED, str(error))
+
+    def _look(self) -> Candidates | None:
+        """The nodes for the key, None also when the request has its failure answer already."""
+        try:
+            return self.router.find(self.key)
+        except (BadKey, BadTarget) as error:
+            self._cannot_map(error)
+            return None
+
+    def _seek(self, slot: Candidates | None) -> None:
+        """Nobody in ``slot`` is up, or one failed: ask whoever may know better, or take what is left."""
+        if self.phase is _CLOSED or self.phase is _LINGER:
+            return
+        if slot is None and self.router.ask is not None:
+            self.phase = _MAP
+            self._watch(self.client, 1, self._on_client)
+            self.router.consult(self, self._tried or [])
+            return
+        self._choose(slot)
+
+    def mapped(self, slot: Candidates | None, error: Exception | None) -> None:
+        """The mapper has answered."""
+        if self.phase is not _MAP:
+            return
+        self.phase = _CONNECT
+        self.silence = 0
+        if error is not None:
+            self._cannot_map(error)
+        else:
+            self._choose(slot)
+
+    def _choose(self, slot: Candidates | None) -> None:
+        router = self.router
+        tried = self._tried or []
+        if self.phase is not _WAKE and router.is_asleep(slot, tried):
+            self.phase = _WAKE
+            self.silence = 0
+            self._tried = None  # whoever failed may be the one that is being started
+            self._watch(self.client, 1, self._on_client)
+            router.await_vassal(self)
+            return
+        if self._watcher is not None:
+            self._unwatch()
+        if self.phase is _WAKE:
+            router.ask_no_more(self)
+        node = router.other(slot, tried, self._attempts >= router.max_retries)
+        if node is None:
+            self.fail(*self._why)
+            return
+        if tried:
+            router.tries_another(self, tried[-1], self._why[0])
+        self._dial(node)
+
+    def _on_client(self) -> None:
+        """A client moves while its node is still being found: it goes away, or its body begins to come."""
+        self._unwatch()
+        try:
+            count = self.client.recv_into(self.router.scratch, 1, _PEEK)
+        except BlockingIOError:
+            self._watch(self.client, 1, self._on_client)
+        except OSError:
+            self.client_gone()
+        else:
+            if not count and not self.left:
+                self._half_closed()
+
+    def _half_closed(self) -> None:
+        """It has nothing more to say; whether it still listens is seen when it is answered, unless it is gone."""
+        if hung_up(self.client):
+            self.client_gone()
+
+    def wake(self) -> None:
+        """The nodes have changed: go on if somebody is up now."""
+        slot = self._look()
+        if self.phase is _WAKE and not self.router.is_asleep(slot, self._tried or []):
+            self._choose(slot)
+
+    def give_up_vassal(self) -> None:
+        """It did not start in time: somebody else, or a failure."""
+        self._why = (Cause.NO_NODE, "the vassal did not start in time")
+        slot = self._look()
+        if self.phase is _WAKE:
+            self._choose(slot)
+
+    def _body_is_handled(self, length: int, upgrade: bool) -> bool:
+        """Whether the body is too large, or the request waits until it is here."""
+        router = self.router
+        if router.limit_post and length > router.limit_post:
+            self.fail(Cause.TOO_LARGE, f"{length} bytes")
+            return True
+        if not router.post_buffering or upgrade or len(self.packet) - self._end >= length:
+            return False
+        if router.ask is None and not router.fallback_on_no_key and self._look() is None:
+            # Better now than when all of the body was sent.
+            if self.phase is _PACKET:
+                self.fail(Cause.NO_NODE)
+            return True
+        self.phase = _BODY
+        came, self.packet = self.packet[self._end :], self.packet[: self._end]
+        self._body = Buffering(router, self, self.client)
+        self._body.begin(came, length)
+        return True
+
+    def body_here(self, body: bytes) -> None:
+        """All of a buffered body is here: ``body``, or (empty) in a file."""
+        self.left = 0
+        self.phase = _CONNECT
+        self.packet += body
+        self._end = len(self.packet)  # it can be sent again as it is
+        self._find()
+
     # -- a node -------------------------------------------------------------------------------------------------
 
-    def _dial(self, first: Node) -> None:
-        """Try ``first``, then other candidates, until one takes the packet or is being waited for."""
-        node: Node | None = first
-        while node is not None:
-            self._attempts += 1
-            self._node = node
-            self.phase = _CONNECT
-            try:
-                self._attempt(node)
-                return
-            except BlockingIOError:
-                assert self._upstream is not None
-                self._watch(self._upstream, 2, self._on_connected)
-                return
-            except OSError as error:
-                node = self._after_failed_connect(node, error)
+    def _dial(self, node: Node) -> None:
+        """Connect and send the packet; go on to another node when that fails."""
+        self._attempts += 1
+        self.node = node
+        self.phase = _CONNECT
+        try:
+            self._attempt(node)
+        except BlockingIOError:
+            assert self.upstream is not None
+            self._watch(self.upstream, 2, self._on_connected)
+        except OSError as error:
+            self.connect_failed(node, error)
 
     def _attempt(self, node: Node) -> None:
         """Raises BlockingIOError while the connection is being made, OSError when it cannot be."""
         upstream = dial(node.family)
-        self._upstream = upstream
+        self.upstream = upstream
         self.router.inflight[node.id] += 1
         code = upstream.connect_ex(node.sockaddr)
         if code == errno.EAGAIN:
@@ -211,7 +350,7 @@ class Session:
         self._send_packet(upstream, node)
 
     def _on_connected(self) -> None:
-        upstream, node = self._upstream, self._node
+        upstream, node = self.upstream, self.node
         assert upstream is not None and node is not None
         self.silence = 0
         try:
@@ -223,130 +362,162 @@ class Session:
         except BlockingIOError:
             self._watch(upstream, 2, self._on_connected)
         except OSError as error:
-            self._redial(self._after_failed_connect(node, error))
+            self.connect_failed(node, error)
 
-    def _redial(self, node: Node | None) -> None:
-        if node is not None:
-            self._dial(node)
-
-    def _after_failed_connect(self, node: Node, error: OSError) -> Node | None:
-        """Mark the node; the next candidate, or None: then the client has its failure answer."""
+    def connect_failed(self, node: Node, error: OSError) -> None:
+        """Mark the node and try another one."""
         if error.errno in _OUT_OF_DESCRIPTORS:
             self.fail(Cause.OVERLOAD, os.strerror(error.errno))
-            return None
+            return
         self.router.connect_failed(node, error, self._attempts - 1)
-        following = self._next_candidate(node)
-        if following is None:
-            cause = Cause.CONNECT_TIMEOUT if error.errno == errno.ETIMEDOUT else Cause.CONNECT_FAILED
-            self.fail(cause, error.strerror or str(error))
-        return following
+        cause = Cause.CONNECT_TIMEOUT if error.errno == errno.ETIMEDOUT else Cause.CONNECT_FAILED
+        self._try_another(node, cause, error.strerror or str(error))
 
-    def _next_candidate(self, node: Node) -> Node | None:
-        """Leave ``node`` and choose another, within ``fastrouter-max-retries``."""
+    def _try_another(self, node: Node, cause: Cause, detail: str) -> None:
+        """Leave ``node``; another one within ``fastrouter-max-retries``, else the failure answer for ``cause``."""
         self._leave_node()
         if self._tried is None:
             self._tried = []
         self._tried.append(node)
         self._cut = None
+        self._why = (cause, detail)
         if self._attempts > self.router.max_retries:
-            return None
+            self.fail(cause, detail)
+            return
         # Looked up anew: the slot of the first attempt may be gone, and another one stand in its place.
-        slot = self.router.find(self.key)
-        following = slot.next_except(self._tried) if slot is not None else None
-        if following is not None:
-            self.router.cells[Counter.RETRIES] += 1
-        return following
+        self._seek(self._look())
 
     def _leave_node(self) -> None:
         """Close the node's side and release its in-flight count, once."""
         if self._watcher is not None:
             self._unwatch()
-        if self._down is not None:
-            self._down.stop()
-            self._down = None
-        if self._up is not None:
-            self._up.stop()
-            self._up = None
-        if self._upstream is not None:
-            self._upstream.close()
-            self._upstream = None
-            assert self._node is not None
-            self.router.inflight[self._node.id] -= 1
+        if self.down is not None:
+            self.down.stop()
+            self.down = None
+        if self.up is not None:
+            self.up.stop()
+            self.up = None
+        if self._body is not None:
+            self._body.stop_upload()
+        if self.upstream is not None:
+            if self.phase is _ADOPTED:
+                self.router.adoptions.forget(self.upstream.fileno())
+            self.upstream.close()
+            self.upstream = None
+            assert self.node is not None
+            self.router.inflight[self.node.id] -= 1
 
     def _send_packet(self, upstream: Stream, node: Node) -> None:
         """The first bytes to the node. Raises BlockingIOError while it is not connected, OSError when it failed."""
         router = self.router
-        data = self._packet
+        data = self.packet
         modifier1, modifier2 = node.modifiers
+        if self._tried is not None and node.key == FALLBACK_KEY:
+            modifier1, modifier2 = self._tried[0].modifiers
         if (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
-        sent = upstream.send(data, _FLAGS)
+        if upstream.family == _UNIX and router.ticks >= node.pass_after and self._may_pass(data, node):
+            sent = send_with(upstream, data, self.client.fileno(), _FLAGS)
+            self.passed = True
+        else:
+            sent = upstream.send(data, _FLAGS)
+            self.passed = False
         router.cells[_RX] += len(data)
         self.phase = _WAIT
-        down = self._down = Pump(router.loop, router.relay, self, upstream, self.client)
+        down = self.down = Pump(router.loop, router.relay, self, upstream, self.client)
         down.start()
-        if self._left or sent < len(data):
+        if self._body is not None and self._body.spool is not None:
+            if not node.address.is_unix:
+                no_delay(upstream)
+            router.cells[_RX] += self._body.spool.length
+            self._body.start_upload(upstream, data[sent:])
+        elif self.left or sent < len(data):
             self._start_up(upstream, data[sent:])
         else:
             router.watch_later(self)
 
+    def _may_pass(self, data: bytes, node: Node) -> bool:
+        """Whether the node may have the client's descriptor: nothing of the request is still to come.
+
+        One that answered by itself before is not asked again on behalf of a client on a unix socket: of such a
+        client the kernel does not tell whether the node spoke to it, so its silence could mean two things.
+        """
+        if self.left or self._body is not None or not self.router.passes_descriptors:
+            return False
+        if node.pass_after and self.client.family == _UNIX:
+            return False
+        return data.find(b"HTTP_TRANSFER_ENCODING") < 0
+
     def _start_up(self, upstream: Stream, pending: bytes) -> None:
-        if self._node is not None and not self._node.address.is_unix:
+        if self.node is not None and not self.node.address.is_unix:
             no_delay(upstream)
-        self._up = Pump(self.router.loop, self.router.relay, self, self.client, upstream)
-        self._up.start(pending)
+        self.up = Pump(self.router.loop, self.router.relay, self, self.client, upstream)
+        self.up.start(pending)
 
     def watch_client(self) -> None:
         """See what a client does that has said all it has to say: it may go away, or speak after all.
 
         Called a moment after the packet went out, so that a request that is answered at once never pays for it.
         """
-        if self._up is None and self._upstream is not None and self._down is not None:
-            self._start_up(self._upstream, b"")
+        if self.up is None and self.upstream is not None and self.down is not None and not self._uploads():
+            self._start_up(self.upstream, b"")
 
     # -- what the pumps tell ------------------------------------------------------------------------------------
 
     def moved(self, pump: Pump, count: int) -> None:
         """Bytes were read: body from the client, or response from the node."""
         cells = self.router.cells
-        if pump is self._down:
+        if pump is self.down:
             cells[_TX] += count
             if self.phase is _WAIT:
                 self.phase = _RELAY
                 cells[_ANSWERED] += 1
-                self._packet = b""
+                self.packet = b""
+                if self.passed and self.node is not None:
+                    # The kernel dropped the descriptor: do not offer it each time.
+                    self.passed = False
+                    self.node.pass_after = self.router.ticks + ASK_AGAIN
+                if self._body is not None:
+                    self._body.answered()
             return
         cells[_RX] += count
-        self._left = self._left - count if self._left >= count else STREAMING
+        self.left = self.left - count if self.left >= count else STREAMING
 
     def ended(self, pump: Pump) -> None:
         """One side ended and all of it was passed on."""
-        if pump is not self._down:
+        if pump is not self.down:
             self._client_ended()
         elif self._cut is not None:
             self.source_failed(pump, self._cut)
         elif self.phase is _WAIT:
-            self._no_answer(Cause.NODE_CLOSED, "")
+            if self.passed:
+                let_go(self)
+            else:
+                self.no_answer(Cause.NODE_CLOSED, "")
         else:
             self._node_ended()
 
     def source_failed(self, pump: Pump, error: OSError) -> None:
         """A reset met while reading."""
-        if pump is not self._down:
-            self._client_gone()
+        if pump is not self.down:
+            self.client_gone()
         elif self.phase is _WAIT:
-            self._no_answer(Cause.NODE_RESET, error.strerror or str(error))
-        elif self._owes_body():
+            if self.passed and may_have_begun(self):
+                # The node had adopted the client, and died so soon that its word was not heard.
+                self.abort(Cause.NODE_RESET, error.strerror or str(error))
+            else:
+                self.no_answer(Cause.NODE_RESET, error.strerror or str(error))
+        elif self._owes_body() or self._uploads() or self._cut is not None:
             # A node that closes with body unread resets: an early answer. It was passed on; let the client read it.
             self._linger(_LINGER_RESET)
         else:
-            self._abort(Cause.NODE_RESET, error.strerror or str(error))
+            self.abort(Cause.NODE_RESET, error.strerror or str(error))
 
     def sink_failed(self, pump: Pump, error: OSError) -> None:
         """A write met a peer that is gone. A node that reads no more may still have answered."""
-        down = self._down
+        down = self.down
         if pump is down or down is None:
-            self._client_gone()
+            self.client_gone()
         elif down.flow is _ENDED:
             self._linger(_LINGER)
         else:
@@ -354,33 +525,47 @@ class Session:
                 self._cut = error
             pump.discard()
 
+    def _uploads(self) -> bool:
+        return self._body is not None and self._body.upload is not None
+
+    def upload_ended(self) -> None:
+        """The node took all of a buffered body."""
+        self.router.watch_later(self)
+
+    def upload_failed(self, error: OSError) -> None:
+        """The node takes no more of a buffered body; it may have answered, its own direction tells."""
+        if error.errno == errno.ECONNRESET:
+            self._cut = error
+
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _owes_body(self) -> bool:
         """Whether the client has, or may have, more to send than the node took."""
-        up = self._up
+        if self.phase is _BODY:
+            return True
+        up = self.up
         if up is None:
-            return self._left != 0
+            return self.left != 0
         if up.flow is _ENDED:
             return False
-        return self._left != 0 or up.held > 0 or up.flow is _DISCARDING
+        return self.left != 0 or up.held > 0 or up.flow is _DISCARDING
 
     def _client_ended(self) -> None:
         """Pass the end of the client's direction on."""
-        down = self._down
-        if down is None and self._is_reading():
+        down = self.down
+        if down is None and self.is_reading():
             return  # expire() closes it
         if down is None or down.flow is _ENDED:
             self.close()
-        elif self._upstream is not None:
+        elif self.upstream is not None:
             try:
-                self._upstream.shutdown(socket.SHUT_WR)
+                self.upstream.shutdown(socket.SHUT_WR)
             except OSError:
                 pass  # the node is gone already: its own direction tells
 
     def _node_ended(self) -> None:
         """Pass the end of the response on; the session lasts while the client still has something to send."""
-        up = self._up
+        up = self.up
         if up is not None and up.flow is _DISCARDING:
             self._linger(_LINGER)
         elif not self._owes_body():
@@ -390,48 +575,57 @@ class Session:
             try:
                 self.client.shutdown(socket.SHUT_WR)
             except OSError:
-                self._client_gone()
+                self.client_gone()
 
-    def _no_answer(self, cause: Cause, detail: str) -> None:
+    def no_answer(self, cause: Cause, detail: str) -> None:
         """The node ended before its first byte: another one, if the request may be sent twice."""
-        node = self._node
-        assert node is not None
-        if self._may_repeat():
-            following = self._next_candidate(node)
-            if following is not None:
-                self.router.repeated(self, node, cause)
-                self._dial(following)
-                return
-        self.fail(cause, detail)
+        if self.node is not None and self._may_repeat():
+            self._try_another(self.node, cause, detail)
+        else:
+            self.fail(cause, detail)
 
     def _may_repeat(self) -> bool:
-        """An idempotent request of which no body byte was passed on (RFC 9110, 9.2.2)."""
-        if self._left > 0 or self._left == STREAMING or len(self._packet) != self._end:
+        """An idempotent request (RFC 9110, 9.2.2) whose body is empty, or here to be sent again."""
+        if self.left > 0 or self.left == STREAMING or len(self.packet) != self._end:
             return False
-        return self._variable(b"REQUEST_METHOD") in IDEMPOTENT
+        return self.variable(b"REQUEST_METHOD") in IDEMPOTENT
 
-    def _variable(self, name: bytes) -> bytes:
+    def variable(self, name: bytes) -> bytes:
         """A variable of the packet, the last one of its name; for failures only, it reads the whole block."""
         try:
-            return dict(decode_vars(self._packet[: self._end])).get(name, b"")
-        except ProtocolError:
+            size = 4 + self.packet[1] + (self.packet[2] << 8)
+            return dict(decode_vars(self.packet[:size])).get(name, b"")
+        except (ProtocolError, IndexError):
             return b""
 
     def fail(self, cause: Cause, detail: str = "") -> None:
         """Give the client the failure answer for ``cause`` and end the session. No response byte was sent before."""
         owes = self._owes_body()
-        self.router.failed(self, cause, detail, self._node, self._attempts)
+        if self.phase is _MAP or self.phase is _WAKE:
+            self.router.ask_no_more(self)
+        self.router.failed(self, cause, detail, self.node, self._attempts)
         self._leave_node()
+        if self._body is not None:
+            self._body.close()
         if self.router.error_pages:
             try:
-                self.client.send(encode_answer(cause, self._variable(b"REQUEST_METHOD") == b"HEAD"), _FLAGS)
+                self.client.send(encode_answer(cause, self.variable(b"REQUEST_METHOD") == b"HEAD"), _FLAGS)
             except OSError:
                 owes = False  # it did not wait for the answer
-        self._packet = b""
+        self.packet = b""
+        if self.passed:
+            self._hang_up()
         if owes and self.router.error_pages:
             self._linger(_LINGER)
         else:
             self.close()
+
+    def _hang_up(self) -> None:
+        """End the connection, and not only our descriptor of it: one that nobody reads may be on its way to a node."""
+        try:
+            self.client.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it is gone
 
     def _linger(self, phase: Phase) -> None:
         """Let the client read its answer: closing with its body unread would reset the connection under it."""
@@ -445,51 +639,40 @@ class Session:
             except OSError:
                 self.close()
                 return
-        self._up = Pump(self.router.loop, self.router.relay, self, self.client, self.client)
-        self._up.discard()
+        self.up = Pump(self.router.loop, self.router.relay, self, self.client, self.client)
+        self.up.discard()
 
-    def _is_reading(self) -> bool:
+    def leave_for_node(self) -> None:
+        """The node has adopted the client: of its connection only the end is of interest from now on."""
+        for pump in (self.down, self.up):
+            if pump is not None:
+                pump.stop()
+        self.down = self.up = None
+        self.phase = _ADOPTED
+
+    def node_done(self) -> None:
+        """A node that adopted our client closed its connection."""
+        end_adoption(self)
+
+    def is_reading(self) -> bool:
         """Whether a client that will be reset has yet to read its answer; a reset would take the rest of it away."""
         return self.phase is _LINGER_RESET and unsent(self.client)
 
+    def missing(self) -> int:
+        """Bytes of a buffered body that did not come yet."""
+        return self._body.left if self._body is not None else 0
+
     def expire(self) -> None:
         """Called each second for a session that is silent for long, or lingers: give up what took too long."""
-        router = self.router
-        phase = self.phase
-        if phase is _LINGER or phase is _LINGER_RESET:
-            if router.ticks >= self.deadline or (self.silence > LINGER_SILENCE and not self._is_reading()):
-                self.close()
-        elif phase is _CONNECT:
-            if self.silence > router.connect_timeout and self._node is not None:
-                error = OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-                self.silence = 0
-                self._redial(self._after_failed_connect(self._node, error))
-        elif phase is _PACKET and not self._packet and router.idle is not None:
-            # It connected and has said nothing for a second or two: no reason to hold up a worker that drains.
-            self.close()
-        elif self.silence > router.timeout:
-            self._expire_silent(phase)
+        expire(self)
 
-    def _expire_silent(self, phase: Phase) -> None:
-        if phase is _PACKET:
-            if self._packet:
-                self.fail(Cause.CLIENT_TIMEOUT, f"{len(self._packet)} bytes of the packet came")
-            else:
-                self.close()
-        elif phase is _RELAY:
-            self._abort(Cause.IDLE_TIMEOUT, "")
-        elif self._left > 0 and self._up is not None and not self._up.held:
-            self.fail(Cause.CLIENT_TIMEOUT, f"{self._left} bytes of the body did not come")
-        else:
-            self.fail(Cause.FIRST_BYTE_TIMEOUT)
-
-    def _client_gone(self) -> None:
+    def client_gone(self) -> None:
         self.router.cells[Counter.CLIENT_GONE] += 1
         self.close()
 
-    def _abort(self, cause: Cause, detail: str) -> None:
+    def abort(self, cause: Cause, detail: str) -> None:
         """A response that cannot be completed must not look complete: reset the client's connection."""
-        self.router.aborted(self, cause, detail, self._node, self._attempts)
+        self.router.aborted(self, cause, detail, self.node, self._attempts)
         self._reset_client()
         self.close()
 
@@ -505,8 +688,12 @@ class Session:
             return
         if self.phase is _LINGER_RESET:
             self._reset_client()
-        self.phase = _CLOSED
+        if self.phase is _MAP or self.phase is _WAKE:
+            self.router.ask_no_more(self)
         self._leave_node()
+        self.phase = _CLOSED
+        if self._body is not None:
+            self._body.close()
         self.client.close()
         self.router.closed(self)
 
@@ -515,8 +702,8 @@ class Session:
         phase = self.phase
         try:
             if phase is _RELAY:
-                self._abort(cause, "")
-            elif phase is _CONNECT or phase is _WAIT or (phase is _PACKET and self._packet):
+                self.abort(cause, "")
+            elif phase in (_CONNECT, _WAIT, _BODY, _MAP, _WAKE) or (phase is _PACKET and self.packet):
                 self.fail(cause)
         finally:
             self.close()

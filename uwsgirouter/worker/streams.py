@@ -8,9 +8,10 @@ must not matter to anybody. Invariant: a read or a write never waits, whatever t
 from __future__ import annotations
 
 import socket
+from struct import pack
 from typing import TYPE_CHECKING
 
-__all__ = ["Stream", "accept", "dial"]
+__all__ = ["Stream", "accept", "dial", "send_with"]
 
 _STREAM = int(socket.SOCK_STREAM)
 _NEW = int(socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -36,10 +37,16 @@ def _dial(family: int) -> Stream:
     return Stream(family, _NEW)
 
 
+def _send_with(stream: Stream, data: bytes, descriptor: int, flags: int) -> int:
+    return stream.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, pack("i", descriptor))], flags)
+
+
 if TYPE_CHECKING or Stream.__module__ != "uwsgirouter.worker.kernel":
     accept = _accept
     """The next connection of a non-blocking listener of that family, None when none waits. Raises OSError."""
     dial = _dial
     """A new stream that is not connected. Raises OSError."""
+    send_with = _send_with
+    """Send on a unix stream, a descriptor along with the first byte; the bytes taken. Raises OSError."""
 else:
-    from uwsgirouter.worker.kernel import accept, dial
+    from uwsgirouter.worker.kernel import accept, dial, send_with

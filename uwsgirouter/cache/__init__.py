@@ -1,0 +1,1 @@
+"""Named caches that all processes of one machine share, on LMDB. The only importer of lmdb."""

@@ -1,0 +1,385 @@
+"""One named cache, as uWSGI means it: bytes to bytes, with an end of life, a bounded size and numbers to count with.
+
+One idea: a look-up is one read of LMDB and never waits for anybody; everything else is one write transaction, and
+writers wait for each other. What goes wrong at run time (a full disk, a damaged page) is a miss or a False, and a line
+in the log once a second at most: a client must not feel it. May be used by several threads; not by forked children.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from struct import Struct
+from typing import TypeVar
+
+import lmdb
+
+from uwsgirouter.cache.environment import File
+from uwsgirouter.cache.item import HEADER, KEY_MOST, Item, handle_of, unpack_header
+from uwsgirouter.cache.loading import Loading
+from uwsgirouter.cache.room import Room
+from uwsgirouter.cache.shared import Count
+from uwsgirouter.cache.specs import CacheSpec
+from uwsgirouter.cache.table import Txn
+from uwsgirouter.errors import RouterError
+from uwsgirouter.log import Throttle
+
+T = TypeVar("T")
+
+_NUMBER = Struct("<q")
+_TRIES = 4
+_SHARE = 8
+"""One item in so many goes at once when the file has no room."""
+_MODIFIED = b"modified"
+
+
+class CacheTrouble(RouterError):
+    """The cache cannot do what it was asked; ``str()`` says why."""
+
+
+class CacheFull(CacheTrouble):
+    """There is no room, and the policy makes none."""
+
+
+class Cache:
+    """``spec`` says what it takes. Keys and values are bytes, durations seconds, 0 for as long as the cache says."""
+
+    def __init__(self, spec: CacheSpec, file: File, say: Callable[[str], None], clock: Callable[[], float]) -> None:
+        self.spec = spec
+        self.say = Throttle(say, 1)
+        self._file = file
+        self._env = file.env
+        self._table = file.table
+        self._shared = file.shared
+        self._row = file.shared.row
+        self._uses = file.shared.uses if spec.purge_lru else None
+        self._room = Room(spec, file.table, file.shared, self._complain)
+        self._clock = clock
+        self._loading: Loading | None = None
+        # LMDB's lock is one for threads, too, and lmdb waits for it with the interpreter's lock held.
+        self._mutex = threading.Lock()
+
+    # -- looking ----------------------------------------------------------------------------------------------------
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, or None. Does not wait, does not raise."""
+        try:
+            txn = self._env.begin(self._table.items)
+            record = txn.get(key if len(key) <= KEY_MOST else handle_of(key))
+            txn.abort()
+        except lmdb.Error:
+            return self._look_again(key)
+        if record is not None:
+            ends, slot, run, length = unpack_header(record)
+            if (not ends or ends > self._clock() * 1000) and not (run and self._loading and self._is_former(run)):
+                self._row[Count.HITS] += 1
+                if self._uses is not None:
+                    self._uses[slot] = time.time_ns()
+                return record[HEADER.size + length :]
+        self._row[Count.MISSES] += 1
+        return None
+
+    def exists(self, key: bytes) -> bool:
+        """Whether there is a value; it does not count as a use."""
+        return self._look(lambda txn: self._live(txn, handle_of(key)) is not None, False)
+
+    def num(self, key: bytes) -> int:
+        """The number that inc and its like count with; 0 for an item that is none, or is not there."""
+        value = self.get(key)
+        return _NUMBER.unpack(value)[0] if value is not None and len(value) == _NUMBER.size else 0
+
+    def keys(self) -> list[bytes]:
+        """Every key."""
+        return self._look(lambda txn: [item.key for item in self._every(txn)], [])
+
+    def items(self) -> list[tuple[bytes, bytes, float]]:
+        """Every key with its value and its end of life (seconds since 1970, 0: none)."""
+        return self._look(lambda txn: [(item.key, item.value, item.ends / 1000) for item in self._every(txn)], [])
+
+    def stats(self) -> dict[str, object]:
+        """What uWSGI's stats say of a cache; last_modified_at is 0 unless the cache keeps it."""
+        spec, total = self.spec, self._shared.total
+        items, used, mortal, modified = self._look(self._figures, (0, 0, 0, 0))
+        return {
+            "name": spec.name,
+            "items": items,
+            "max_items": spec.items,
+            "used_blocks": used,
+            "blocks": spec.blocks,
+            "blocksize": spec.blocksize,
+            "keysize": spec.keysize,
+            "hits": total(Count.HITS),
+            "miss": total(Count.MISSES),
+            "full": total(Count.FULL),
+            "expiring": mortal,
+            "last_modified_at": modified // 1000,
+            "store": spec.store,
+        }
+
+    # -- changing ---------------------------------------------------------------------------------------------------
+
+    def set(self, key: bytes, value: bytes, expires: int = 0) -> bool:
+        """Add an item; False when it is there already, too large, or there is no room for it."""
+        return self._store(key, value, expires, replacing=False)
+
+    def update(self, key: bytes, value: bytes, expires: int = 0) -> bool:
+        """Add an item or replace it; False when it is too large or there is no room for it."""
+        return self._store(key, value, expires, replacing=True)
+
+    def delete(self, key: bytes) -> bool:
+        """Whether there was such an item."""
+        return self._try(lambda txn: self._remove(txn, handle_of(key)), False)
+
+    def clear(self) -> bool:
+        """Remove every item."""
+        return self._try(self._clear, False)
+
+    def inc(self, key: bytes, by: int = 1, expires: int = 0) -> bool:
+        """Add to a number; one that is not there begins at math_initial. False for an item that is no number."""
+        return self._calculate(key, lambda number: number + by, expires)
+
+    def dec(self, key: bytes, by: int = 1, expires: int = 0) -> bool:
+        """Subtract, as :meth:`inc` adds."""
+        return self._calculate(key, lambda number: number - by, expires)
+
+    def mul(self, key: bytes, by: int = 2, expires: int = 0) -> bool:
+        """Multiply, as :meth:`inc` adds."""
+        return self._calculate(key, lambda number: number * by, expires)
+
+    def div(self, key: bytes, by: int = 2, expires: int = 0) -> bool:
+        """Divide (towards zero; by zero it gives 0), as :meth:`inc` adds."""
+        return self._calculate(key, lambda number: _quotient(number, by), expires)
+
+    def load(self, items: Iterable[tuple[bytes, bytes]], expires: int = 0, replacing_all: bool = False) -> int:
+        """Add or replace many in one step, or none; how many. ``replacing_all``: nothing else stays.
+
+        Raises :class:`CacheTrouble` (and :class:`CacheFull`).
+        """
+        every = list(items)
+        if not all(self._takes(key, value) for key, value in every):
+            raise CacheTrouble(f"a key or a value is empty, or too long for {self.spec.name}")
+        if len(every) > self.spec.items:
+            raise CacheFull(f"{len(every)} items are more than the {self.spec.items} that {self.spec.name} holds")
+
+        def action(txn: Txn) -> int:
+            if replacing_all:
+                self._clear(txn)
+            for number, (key, value) in enumerate(every):
+                if not self._put(txn, key, value, self._ends(expires), replacing=True):
+                    raise CacheFull(f"{self.spec.name} is full: {number} of {len(every)} items found room")
+            return len(every)
+
+        return self._write(action)
+
+    # -- upkeep -----------------------------------------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Remove items whose life is over, up to 1000 in one step; how many."""
+        due = self._look(lambda txn: bool(self._table.ended(txn, self._now(), 1)), False)
+        return self._try(lambda txn: self._room.sweep(txn, self._now()), 0) if due else 0
+
+    def sync(self) -> None:
+        """Write a store to the disk. Waits for it."""
+        try:
+            self._env.sync(True)
+        except lmdb.Error as error:
+            self._complain(f"cache {self.spec.name}: cannot write to the disk: {error}")
+
+    def check_readers(self) -> int:
+        """Take back the places of look-ups whose process is dead; how many."""
+        try:
+            return self._env.reader_check()
+        except lmdb.Error as error:
+            self._complain(f"cache {self.spec.name}: {error}")
+            return 0
+
+    def begin_loading(self, joining: bool) -> None:
+        """From now on this thread loads (see :mod:`~uwsgirouter.cache.loading`). Raises :class:`CacheTrouble`."""
+        self._loading = self._write(lambda txn: Loading(self._table, txn, joining))
+
+    def end_loading(self, done: bool) -> None:
+        """The run is over: it counts, or nothing of it does."""
+        loading, self._loading = self._loading, None
+        if loading is not None:
+            end = loading.finish if done else loading.undo
+            self._try(lambda txn: end(self._table, txn), None)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    # -- inside -----------------------------------------------------------------------------------------------------
+
+    def _now(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _ends(self, expires: int) -> int:
+        """The end of a life that begins now; a negative duration is none, as in uWSGI (there it is a huge one)."""
+        seconds = expires or self.spec.expires
+        return self._now() + seconds * 1000 if seconds > 0 else 0
+
+    def _is_former(self, run: int) -> bool:
+        """Whether an item of that run is not there for this thread, which is loading."""
+        return self._loading is not None and run < self._loading.run and self._loading.is_own()
+
+    def _is_live(self, item: Item, now: int) -> bool:
+        return (not item.ends or item.ends > now) and not (item.run and self._is_former(item.run))
+
+    def _live(self, txn: Txn, handle: bytes) -> Item | None:
+        item = self._table.find(txn, handle)
+        return item if item is not None and self._is_live(item, self._now()) else None
+
+    def _every(self, txn: Txn) -> Iterator[Item]:
+        now = self._now()
+        return (item for item in self._table.all(txn) if self._is_live(item, now))
+
+    def _figures(self, txn: Txn) -> tuple[int, int, int, int]:
+        table = self._table
+        return table.count(txn), table.used(txn), table.mortal(txn), table.number(txn, _MODIFIED)
+
+    def _store(self, key: bytes, value: bytes, expires: int, replacing: bool) -> bool:
+        if not self._takes(key, value):
+            return False
+        return self._try(lambda txn: self._put(txn, key, value, self._ends(expires), replacing), False)
+
+    def _takes(self, key: bytes, value: bytes) -> bool:
+        return 0 < len(key) <= self.spec.keysize and 0 < len(value) <= self.spec.value_most
+
+    def _calculate(self, key: bytes, step: Callable[[int], int], expires: int) -> bool:
+        def action(txn: Txn) -> bool:
+            old = self._live(txn, handle_of(key))
+            if old is not None and len(old.value) != _NUMBER.size:
+                return False
+            number = self.spec.math_initial if old is None else _NUMBER.unpack(old.value)[0]
+            ends = self._ends(expires) if old is None else old.ends
+            return self._put(txn, key, _NUMBER.pack(_wrapped(step(number))), ends, replacing=True)
+
+        return self._takes(key, bytes(_NUMBER.size)) and self._try(action, False)
+
+    def _put(self, txn: Txn, key: bytes, value: bytes, ends: int, replacing: bool) -> bool:
+        table, now, handle = self._table, self._now(), handle_of(key)
+        old = table.find(txn, handle)
+        if old is not None and not replacing and self._is_live(old, now):
+            return False
+        loading = self._loading if self._loading is not None and self._loading.is_own() else None
+        # Whatever makes room may take the old item away, and then the need is another one.
+        while not table.fits(txn, *(need := self._need(value, old))):
+            self._use(old)
+            if not (loading is not None and loading.give_way(table, txn)) and not self._room.make(txn, *need, now):
+                return False
+            old = table.find(txn, handle)
+        item = Item(ends, 0, 0 if loading is None else loading.run, key, value)
+        item = table.insert(txn, handle, item) if old is None else table.replace(txn, handle, old, item)
+        self._use(item)
+        self._touch(txn)
+        return True
+
+    def _need(self, value: bytes, old: Item | None) -> tuple[int, int]:
+        """Items and blocks more than there are now."""
+        table = self._table
+        return (1, table.blocks(value)) if old is None else (0, table.blocks(value) - table.blocks(old.value))
+
+    def _use(self, item: Item | None) -> None:
+        """It is the most recently used one now."""
+        if self._uses is not None and item is not None:
+            self._uses[item.slot] = time.time_ns()
+
+    def _remove(self, txn: Txn, handle: bytes) -> bool:
+        item = self._table.find(txn, handle)
+        if item is None:
+            return False
+        live = self._is_live(item, self._now())
+        if live or not self._loading:
+            self._table.remove(txn, handle, item)
+            self._touch(txn)
+        return live
+
+    def _clear(self, txn: Txn) -> bool:
+        self._table.clear(txn)
+        self._touch(txn)
+        return True
+
+    def _touch(self, txn: Txn) -> None:
+        if self.spec.lastmod:
+            self._table.set_number(txn, _MODIFIED, self._now())
+
+    def _look(self, action: Callable[[Txn], T], failed: T) -> T:
+        """A read transaction; ``failed`` is the answer when there is trouble."""
+        for attempt in range(_TRIES):
+            try:
+                with self._env.begin() as txn:
+                    return action(txn)
+            except lmdb.Error as error:
+                if attempt == _TRIES - 1 or not self._mend(error):
+                    self._complain(f"cache {self.spec.name}: {error}")
+                    break
+        return failed
+
+    def _look_again(self, key: bytes) -> bytes | None:
+        """The slow way, with another try; an empty key comes here too."""
+        item = self._look(lambda txn: self._live(txn, handle_of(key)), None)
+        self._row[Count.MISSES if item is None else Count.HITS] += 1
+        return None if item is None else item.value
+
+    def _try(self, action: Callable[[Txn], T], failed: T) -> T:
+        """A write transaction; ``failed`` is the answer when there is trouble."""
+        try:
+            return self._write(action)
+        except CacheTrouble as error:
+            self._complain(str(error))
+            return failed
+
+    def _write(self, action: Callable[[Txn], T]) -> T:
+        """A write transaction, waiting for those of others. Raises :class:`CacheTrouble`."""
+        for attempt in range(_TRIES):
+            try:
+                with self._mutex, self._env.begin(write=True) as txn:
+                    return action(txn)
+            except lmdb.Error as error:
+                if attempt == _TRIES - 1 or not self._mend(error):
+                    raise CacheTrouble(f"cache {self.spec.name}: {error}") from error
+        raise AssertionError("not reached")
+
+    def _mend(self, error: lmdb.Error) -> bool:
+        """What can be done about an error before trying again; whether that may help."""
+        if isinstance(error, lmdb.MapResizedError):
+            self._env.set_mapsize(0)
+            return True
+        if isinstance(error, (lmdb.MapFullError, lmdb.ReadersFullError)):
+            self.check_readers()
+            return isinstance(error, lmdb.ReadersFullError) or self._relieve()
+        return False
+
+    def _relieve(self) -> bool:
+        """The file's room is used up although the items are not too many: follow the policy all the same.
+
+        In a transaction of its own: what one frees, only a later one can use.
+        """
+        if not (self.spec.purge_lru or self.spec.clear_on_full):
+            return False
+        try:
+            with self._mutex, self._env.begin(write=True) as txn:
+                if self.spec.purge_lru:
+                    for _ in range(1 + self._table.count(txn) // _SHARE):
+                        self._room.purge(txn)
+                else:
+                    self._table.clear(txn)
+        except lmdb.Error:
+            return False
+        return True
+
+    def _complain(self, text: str) -> None:
+        self.say(text, time.monotonic())
+
+
+def _wrapped(number: int) -> int:
+    """As a signed number of 64 bits, which goes round at its ends."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
+
+
+def _quotient(number: int, by: int) -> int:
+    if by == 0:
+        return 0
+    size = abs(number) // abs(by)
+    return size if (number < 0) == (by < 0) else -size

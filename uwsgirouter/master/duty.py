@@ -1,0 +1,52 @@
+"""A duty: what an attendant of the master is for, before any process exists.
+
+One idea: what a configuration needs beside its workers (scripts, names to resolve, an application) is a list of duties
+that is made with its generation, at the time when errors can still be told to people. It starts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from uwsgirouter.master.line import Line
+from uwsgirouter.master.sockets import Bound
+from uwsgirouter.protocol.messages import Message
+
+READY_WITHIN = 120.0
+"""Seconds that an attendant has to become ready unless its duty says otherwise."""
+MERCY = 5.0
+"""Seconds between the order to leave and the end, unless the duty says otherwise."""
+
+
+def _nothing(message: Message) -> None:
+    """For a duty that has nothing to tell."""
+
+
+@dataclass(frozen=True, eq=False)
+class Duty:
+    """What an attendant is for. Made by the master when it prepares a generation; nothing runs yet.
+
+    ``body`` runs in the forked child, with its end of the channel; what it returns is the exit status. It calls
+    ``line.ready()`` when workers may rely on it (or ends with 0, when it is not lasting), and leaves when
+    ``line.hear`` says None. ``hear`` gets the messages that it tells, in the master's loop.
+    """
+
+    name: str
+    """What the log calls it, and the title unless that is given: ``uwsgirouter: NAME``."""
+    body: Callable[[Line], int]
+    hear: Callable[[Message], None] = _nothing
+    title: str = ""
+    lasting: bool = True
+    """False: the work may be done, and then an end with status 0 is no loss."""
+    program: bool = False
+    """The body becomes another program (line.execute): USR1 tells it to open its log again."""
+    sockets: tuple[Bound, ...] = ()
+    """What of the generation's sockets it needs; the rest is closed in it."""
+    user: int | None = None
+    group: int | None = None
+    ready_within: float = READY_WITHIN
+    mercy: float = MERCY
+    """Seconds that it has to leave once it was told to."""
+    rests: bool = False
+    """It serves clients, so WINCH ends it (and HUP brings it back)."""

@@ -1,0 +1,154 @@
+"""Descriptor passing: a node on a unix socket may take the client over and answer it without us.
+
+One idea: the client's descriptor goes along with the packet (SCM_RIGHTS). A node that reads plainly never sees it and
+answers on its own connection. One that adopts ends its direction of our connection without a byte, and closes it when
+the response is complete; if it dies before, the kernel closes it with a byte unread, and we see a reset. See
+docs/descriptor-passing.md.
+"""
+
+from __future__ import annotations
+
+import struct
+from _socket import AF_UNIX, IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_INFO
+from _socket import socket as RawSocket
+
+# By name, and now: a worker with a Python mapper is patched by gevent, and patched calls would yield.
+from select import POLLERR, POLLHUP, epoll, poll
+from typing import TYPE_CHECKING, Any, Protocol
+
+from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.streams import Stream
+
+if TYPE_CHECKING:
+    from uwsgirouter.worker.session import Session
+
+ASK_AGAIN = 300
+"""Seconds after which a node that answered by itself is offered a descriptor again: another one may stand there."""
+
+_DONTWAIT = 0x40
+_DATA_SEGMENTS_OUT = 156
+_NOT_SENT = 144
+"""Offsets in ``struct tcp_info`` (Linux 4.6)."""
+
+
+class Adopted(Protocol):
+    """A session whose client a node has adopted."""
+
+    def node_done(self) -> None:
+        """The node closed its connection."""
+
+
+class Adoptions:
+    """Waits for nodes to hang up.
+
+    Their connections are readable all the time (their direction has ended), so the loop cannot watch them; an epoll of
+    our own that asks for nothing but the hangup can, and the loop watches that one.
+    """
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._epoll: epoll | None = None
+        self._watcher: Any = None
+        self._sessions: dict[int, Adopted] = {}
+
+    def watch(self, descriptor: int, session: Adopted) -> None:
+        """Call ``session.node_done`` when the peer of ``descriptor`` is gone. Raises OSError."""
+        if self._epoll is None:
+            self._epoll = epoll()
+            self._watcher = self._loop.io(self._epoll.fileno(), 1)
+            self._watcher.start(self._on_hangup)
+        self._epoll.register(descriptor, 0)
+        self._sessions[descriptor] = session
+
+    def forget(self, descriptor: int) -> None:
+        """Watch it no more; before it is closed."""
+        if self._sessions.pop(descriptor, None) is not None and self._epoll is not None:
+            self._epoll.unregister(descriptor)
+
+    def _on_hangup(self) -> None:
+        assert self._epoll is not None
+        for descriptor, _ in self._epoll.poll(0):
+            session = self._sessions.get(descriptor)
+            if session is not None:
+                session.node_done()
+
+
+def hung_up(stream: Stream) -> bool:
+    """Whether the peer closed its connection, and did not only end its direction."""
+    ask = poll()
+    ask.register(stream.fileno(), 0)
+    return any(events & (POLLHUP | POLLERR) for _, events in ask.poll(0))
+
+
+def was_spoken_to(client: Stream) -> bool | None:
+    """Whether anybody has sent the client something; None when the kernel does not tell (a unix socket)."""
+    if client.family == AF_UNIX:
+        return None
+    sock = RawSocket(client.family, SOCK_STREAM, 0, client.fileno())
+    try:
+        info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, 192)
+    except OSError:
+        return None
+    finally:
+        sock.detach()
+    if len(info) < _DATA_SEGMENTS_OUT + 4:
+        return None
+    sent, unsent = (struct.unpack_from("I", info, offset)[0] for offset in (_DATA_SEGMENTS_OUT, _NOT_SENT))
+    return bool(sent or unsent)
+
+
+def let_go(session: Session) -> None:
+    """The node ended without a byte after it was offered the client: it has adopted it, or it died."""
+    node, upstream, router = session.node, session.upstream, session.router
+    assert node is not None and upstream is not None
+    gone = hung_up(upstream)
+    spoken = was_spoken_to(session.client)
+    if gone and upstream.getsockopt(SOL_SOCKET, SO_ERROR):
+        # It adopted, and died since: what it did not read tells.
+        _died(session, "Connection reset by peer")
+        return
+    if gone and not spoken and node.pass_after:
+        # It answered by itself before: this is no adoption.
+        session.no_answer(Cause.NODE_CLOSED, "")
+        return
+    router.adopted(session, node, gone and not spoken)
+    node.pass_after = 0
+    if gone:
+        session.close()
+        return
+    session.leave_for_node()
+    try:
+        router.adoptions.watch(upstream.fileno(), session)
+    except OSError:
+        session.close()  # no descriptor is left to watch with: the node serves the client all the same
+
+
+def end_adoption(session: Session) -> None:
+    """The node closed its connection: complete, unless that was a reset."""
+    upstream = session.upstream
+    assert upstream is not None
+    try:
+        upstream.recv_into(session.router.scratch, 1, _DONTWAIT)
+    except OSError as error:
+        _died(session, error.strerror or str(error))
+        return
+    session.close()
+
+
+def _died(session: Session, detail: str) -> None:
+    """A node died that had adopted the client: cut what it may have begun, or have the request answered elsewhere."""
+    if was_spoken_to(session.client) is not False:
+        session.abort(Cause.NODE_RESET, detail)
+    else:
+        session.no_answer(Cause.NODE_RESET, detail)
+
+
+def may_have_begun(session: Session) -> bool:
+    """Whether a node that was offered the client, and then reset our connection, may have written to the client.
+
+    Of a client on a unix socket nobody knows; but a node that answered by itself before adopts none.
+    """
+    spoken = was_spoken_to(session.client)
+    if spoken is None:
+        return session.node is None or not session.node.pass_after
+    return spoken

@@ -1,0 +1,97 @@
+"""Choose the one way to find nodes, in the FastRouter's order, and make what it needs.
+
+One idea: of several ways that are configured one is used (cache, pattern, subscription, base, code string, socket,
+static nodes); a key that it does not know does not fall through to the next. Python functions are given a patched
+worker (gevent), so that what blocks on the network delays its own request only; nothing is patched without one.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import gevent
+
+from uwsgirouter.log import Log
+from uwsgirouter.mappers.base import Mapper
+from uwsgirouter.mappers.cache import CacheMapper
+from uwsgirouter.mappers.direct import DirectNodes
+from uwsgirouter.mappers.fixed import AskingFixedKeyMapper, FixedKeyMapper
+from uwsgirouter.mappers.pattern import PatternMapper
+from uwsgirouter.mappers.script import ScriptMapper, load
+from uwsgirouter.mappers.static import StaticMapper
+from uwsgirouter.mappers.subscription import SubscriptionMapper
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.settings.settings import Settings
+from uwsgirouter.settings.targets import CodeString, pattern_of_base
+from uwsgirouter.worker.lookup import Lookup
+
+if TYPE_CHECKING:
+    from uwsgirouter.cache.caches import Caches
+
+
+def direct_nodes(settings: Settings) -> DirectNodes:
+    """The memory of nodes that no registry numbers."""
+    return DirectNodes(settings.seconds("fastrouter-gracetime"), time.monotonic, Lookup(), gevent.spawn)
+
+
+class Mapping:
+    """What choosing a mapper takes. ``caches``: the directory of the named caches (empty: there are none)."""
+
+    def __init__(self, settings: Settings, table: RouteTable, direct: DirectNodes, caches: str, log: Log) -> None:
+        self.settings = settings
+        self._table = table
+        self._direct = direct
+        self._directory = caches
+        self._log = log
+        self._strip_port = settings.flag("fastrouter-strip-port")
+
+    def choose(self, announced: bool) -> Mapper:
+        """The mapper of the settings. Raises BootError, and whatever a script raises while it is loaded."""
+        mapper = self._choose(announced)
+        forced = os.fsencode(self.settings.text("fastrouter-force-key"))
+        if not forced:
+            return mapper
+        return (AskingFixedKeyMapper if hasattr(mapper, "ask") else FixedKeyMapper)(mapper, forced)
+
+    def _choose(self, announced: bool) -> Mapper:
+        settings = self.settings
+        if settings.is_set("fastrouter-use-cache"):
+            return self._cache(settings.text("fastrouter-use-cache"))
+        if settings.is_set("fastrouter-use-pattern"):
+            return PatternMapper(settings.text("fastrouter-use-pattern"), self._direct, self._strip_port)
+        if announced:
+            fallback_key = os.fsencode(settings.text("fastrouter-subscription-fallback-key"))
+            return SubscriptionMapper(self._table, self._strip_port, fallback_key)
+        if settings.is_set("fastrouter-use-base"):
+            return PatternMapper(pattern_of_base(settings.text("fastrouter-use-base")), self._direct, self._strip_port)
+        if settings.is_set("fastrouter-use-code-string"):
+            return self._script(CodeString.parse(settings.text("fastrouter-use-code-string")))
+        return StaticMapper(self._table)
+
+    def _cache(self, name: str) -> Mapper:
+        caches = self._open_caches()
+        assert caches is not None, "a configuration without this cache was not accepted"
+        return CacheMapper(caches.named(name).get, self._direct, self._strip_port)
+
+    def _script(self, code: CodeString) -> Mapper:
+        from gevent import monkey
+
+        from uwsgirouter.scripting.module import install
+        from uwsgirouter.scripting.run import run_shared
+
+        monkey.patch_all(signal=False)
+        caches = self._open_caches()
+        install(self.settings, caches, self._log)
+        run_shared(self.settings, caches)
+        return ScriptMapper(load(code), self._direct, 1 + self.settings.number("fastrouter-max-retries"))
+
+    def _open_caches(self) -> Caches | None:
+        """This process's own: they are opened after the fork."""
+        if not self._directory:
+            return None
+        from uwsgirouter.cache.caches import Caches
+        from uwsgirouter.cache.specs import cache_specs
+
+        return Caches(cache_specs(self.settings), self._directory, self._log.say)

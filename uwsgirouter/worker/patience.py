@@ -1,0 +1,99 @@
+"""How long a session waits, and what becomes of it then.
+
+One idea: seconds of silence are counted by the router's clock, once a second for all sessions; what too long means
+depends on the phase, and whose fault it is on what is still to come. It asks the session and tells it how to end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.adoption import was_spoken_to
+
+if TYPE_CHECKING:
+    from uwsgirouter.worker.session import Session
+
+LINGER_SILENCE = 2
+"""Seconds without a byte after which a client that still owes us its body is let go."""
+LINGER_TOTAL = 30
+"""Seconds after which it is let go anyhow."""
+
+
+def expire(session: Session) -> None:
+    """Called each second for a session that is silent for long, or lingers: give up what took too long."""
+    _BY_PHASE.get(session.phase.name, _ignore)(session)
+
+
+def _lingering(session: Session) -> None:
+    if session.router.ticks >= session.deadline or (session.silence > LINGER_SILENCE and not session.is_reading()):
+        session.close()
+
+
+def _connecting(session: Session) -> None:
+    if session.silence > session.router.connect_timeout and session.node is not None:
+        session.silence = 0
+        session.connect_failed(session.node, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+
+
+def _waiting(session: Session) -> None:
+    """No byte of an answer: it is the client's fault while the node has taken all that there is of the body."""
+    router = session.router
+    if session.left > 0 and session.up is not None and not session.up.held:
+        if session.silence > router.timeout:
+            session.fail(Cause.CLIENT_TIMEOUT, f"{session.left} bytes of the body did not come")
+    elif session.silence > router.first_byte_timeout:
+        if session.passed and was_spoken_to(session.client):
+            session.silence = 0  # the node has adopted the client and is at it
+        else:
+            session.fail(Cause.FIRST_BYTE_TIMEOUT)
+
+
+def _relaying(session: Session) -> None:
+    if session.silence > session.router.idle_timeout:
+        session.abort(Cause.IDLE_TIMEOUT, "")
+
+
+def _mapping(session: Session) -> None:
+    if session.silence > session.router.first_byte_timeout:
+        session.fail(Cause.MAPPER_TIMEOUT)
+
+
+def _waking(session: Session) -> None:
+    if session.silence > session.router.vassals.patience:
+        session.give_up_vassal()
+
+
+def _gathering(session: Session) -> None:
+    if session.silence > session.router.timeout:
+        session.fail(Cause.CLIENT_TIMEOUT, f"{session.missing()} bytes of the body did not come")
+
+
+def _reading(session: Session) -> None:
+    if not session.packet and session.router.idle is not None:
+        # It connected and has said nothing for a second or two: no reason to hold up a worker that drains.
+        session.close()
+    elif session.silence > session.router.timeout:
+        if session.packet:
+            session.fail(Cause.CLIENT_TIMEOUT, f"{len(session.packet)} bytes of the packet came")
+        else:
+            session.close()
+
+
+def _ignore(session: Session) -> None:
+    """An adopted client is its node's affair."""
+
+
+_BY_PHASE = {
+    "PACKET": _reading,
+    "BODY": _gathering,
+    "MAP": _mapping,
+    "WAKE": _waking,
+    "CONNECT": _connecting,
+    "WAIT": _waiting,
+    "RELAY": _relaying,
+    "LINGER": _lingering,
+    "LINGER_RESET": _lingering,
+}
