@@ -8,6 +8,7 @@ import sys
 import textwrap
 from pathlib import Path
 from types import TracebackType
+from typing import ClassVar
 
 from uwsgirouter.cache.cache import Cache
 from uwsgirouter.cache.caches import Caches
@@ -58,7 +59,12 @@ def consistent(cache: Cache) -> None:
 
 
 class Child:
-    """Another process with the same cache: ``code`` has ``cache``, and says something with ``tell(text)``."""
+    """Another process with the same cache: ``code`` has ``cache``, and says something with ``tell(text)``.
+
+    What still runs at the end of a test is killed (see conftest.py).
+    """
+
+    started: ClassVar[list[Child]] = []
 
     def __init__(self, directory: Path, what: CacheSpec, code: str) -> None:
         program = f"""
@@ -83,6 +89,8 @@ def hold():
             env={**os.environ, "PYTHONPATH": str(PROJECT)},
         )
 
+        self.started.append(self)
+
     def hear(self) -> str:
         """The next line that it tells."""
         assert self.process.stdout is not None
@@ -98,4 +106,6 @@ def hold():
         assert self.process.stdout is not None
         code = self.process.wait(20)
         self.process.stdout.close()
+        if self in self.started:
+            self.started.remove(self)
         return code

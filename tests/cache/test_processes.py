@@ -134,8 +134,8 @@ def test_a_long_write_is_not_seen_in_parts(tmp_path: Path) -> None:
         tmp_path,
         spec(items=20000),
         """
-        old = [(b"k%d" % n, b"old") for n in range(5000)]
-        new = [(b"k%d" % n, b"new") for n in range(5000)]
+        old = [(b"k%d" % n, b"old") for n in range(2000)]
+        new = [(b"k%d" % n, b"new") for n in range(2000)]
         cache.load(old)
         tell("ready")
         for _ in range(4):

@@ -118,8 +118,8 @@ class Faults:
         self.keys |= {name: f"{name}.example" for name in ("raises", "nobody", "number", "timeout", "exits")}
         self.keys["dead"] = site.to(local())
         self.keys["missing"] = site.to(servers.path("nobody-is-here"))
-        self.keys["turns"] = f"to.{f'{local()}|{self.nodes["answering"].address}'.encode().hex()}"
-        self.keys["late"] = site.to(self.nodes["thinking"], "slow")
+        self.keys["turns"] = site.to(local(), self.nodes["answering"])
+        self.keys["late"] = site.to(self.nodes["thinking"], what="slow")
 
     def whole(self, data: bytes, kind: str) -> Callable[[], None]:
         """Send, and read to the end, whatever that is."""
@@ -168,7 +168,7 @@ class Faults:
 
     def slow(self, hanging: str) -> list[Callable[[], None]]:
         """Those that end by a timeout."""
-        keys = [self.keys["silent"], self.site.to("127.0.0.1:1", "waits"), self.site.to(hanging)]
+        keys = [self.keys["silent"], self.site.to("127.0.0.1:1", what="waits"), self.site.to(hanging)]
         return [self.whole(packet(post(key, LONG)) + bytes(LONG), kind) for key in keys for kind in KINDS]
 
     def files(self) -> list[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -64,10 +67,10 @@ class Asking(Site):
         script.write_text(SCRIPT + more)
         super().__init__(servers, f"fastrouter-use-code-string = 0:{script}:get", *lines, announced=False)
 
-    def to(self, node: Node | str, what: str = "to") -> str:
-        """The key that leads to a node."""
-        address = node if isinstance(node, str) else node.address
-        return f"{what}.{address.encode().hex()}"
+    def to(self, *nodes: Node | str, what: str = "to") -> str:
+        """The key that leads to a node, or to several that take turns."""
+        addresses = [node if isinstance(node, str) else node.address for node in nodes]
+        return f"{what}.{'|'.join(addresses).encode().hex()}"
 
     def let(self, key: str) -> None:
         """The mapper need wait no longer."""
@@ -85,7 +88,7 @@ class Asking(Site):
 @pytest.fixture(scope="module")
 def site(started: Servers) -> Asking:
     """A router with a mapper."""
-    return Asking(started, "no-fd-passing = true", "fastrouter-first-byte-timeout = 2")
+    return Asking(started, "no-fd-passing = true")
 
 
 # -- what a mapper may do ---------------------------------------------------------------------------------------------
@@ -148,27 +151,11 @@ def test_a_mapper_that_knows_nobody(site: Asking) -> None:
     site.router.wait_for_log("request failed: 503 no-node key nobody.example tries 0\n")
 
 
-def test_a_mapper_that_does_not_come_back(site: Asking) -> None:
-    """Only its own request waits; when that one is given up, so is the mapper."""
-    live = site.servers.node(answer(b"live"))
-    key = site.to(live, "waits")
-    begin = time.monotonic()
-    with accounted(site, {"requests": 11, "answered": 10, "mapper-timeout": 1}), Client(site.tcp) as client:
-        client.send_packet(get(key))
-        wait_until(lambda: site.asked(key))
-        assert [site.fetch(site.to(live)).body for _ in range(10)] == [b"live"] * 10
-        assert time.monotonic() - begin < 2
-        assert told(client.reply()) == (504, "mapper-timeout")
-        assert 2 < time.monotonic() - begin < 5
-    site.router.wait_for_log(f"request failed: 504 mapper-timeout key {key} tries 0\n")
-    wait_until(lambda: site.is_over(key), 2, "the greenlet ended")
-
-
 @pytest.mark.parametrize(("kind", "leave"), [("tcp", Client.reset), ("v6", Client.reset), ("unix", Client.close)])
 def test_a_client_that_goes_while_the_mapper_is_asked(site: Asking, kind: str, leave: Callable[[Client], None]) -> None:
     """Its question goes with it, and no node hears of it."""
     node = site.servers.node(answer())
-    key = site.to(node, "waits")
+    key = site.to(node, what="waits")
     with accounted(site, {"requests": 1, "clients gone": 1}):
         client = Client(site.address(kind))
         client.send_packet(get(key))
@@ -189,7 +176,7 @@ def test_a_client_that_ends_its_side_while_the_mapper_is_asked(site: Asking, lea
         connection.answer(b"late")
 
     node = site.servers.node(until_the_end)
-    key = site.to(node, "waits")
+    key = site.to(node, what="waits")
     with accounted(site, {"requests": 1, "answered": 1}), Client(site.tcp) as client:
         client.send_packet(get(key))
         wait_until(lambda: site.asked(key))
@@ -203,7 +190,7 @@ def test_a_client_that_ends_its_side_while_the_mapper_is_asked(site: Asking, lea
 def test_a_router_that_is_stopped_at_once_takes_its_mappers_along(started: Servers) -> None:
     """INT: the request gets its answer, the function is ended in its greenlet."""
     site = Asking(started)
-    key = site.to("127.0.0.1:1", "waits")
+    key = site.to("127.0.0.1:1", what="waits")
     Path(started.path(f"{key}.over")).unlink(missing_ok=True)
     with Client(site.tcp) as client:
         client.send_packet(get(key))
@@ -212,21 +199,6 @@ def test_a_router_that_is_stopped_at_once_takes_its_mappers_along(started: Serve
         assert told(client.reply()) == (503, "stopped")
     assert site.router.wait(5) == 0
     assert site.is_over(key)
-
-
-def test_a_client_that_goes_while_a_node_is_connected(started: Servers) -> None:
-    """Nobody looks at it meanwhile; the session ends with the attempt."""
-    site = Asking(started, "fastrouter-connect-timeout = 1")
-    with (
-        stuffed("127.0.0.1:0") as hanging,
-        accounted(site, {"requests": 2, "failed connects": 2, "connect-timeout": 2}),
-    ):
-        clients = [Client(site.tcp), Client(site.tcp)]
-        for client in clients:
-            client.send_packet(get(site.to(hanging)))
-        wait_until(lambda: site.stats().numbers["in flight"] == 2, 5, "it is connecting")
-        clients[0].close()
-        clients[1].reset()
 
 
 def test_without_a_descriptor_for_a_node_or_a_client(site: Asking) -> None:
@@ -292,32 +264,11 @@ class Backed(Asking):
         super().__init__(servers, "fastrouter-gracetime = 1", *named, *lines)
 
 
-@pytest.fixture(scope="module")
-def backed(started: Servers) -> Backed:
-    """A mapper's router with fallbacks."""
-    return Backed(started)
-
-
 ONCE_REFUSED = {"requests": 1, "answered": 1, "retries": 1, "failed connects": 1}
 
 
-def test_a_fallback_stands_in_for_a_dead_node_in_its_grace_time(backed: Backed) -> None:
-    node = backed.servers.node(answer(b"node"))
-    key = backed.to(node)
-    assert backed.fetch(key).body == b"node"
-    node.refuse()
-    with accounted(backed, ONCE_REFUSED):
-        assert backed.fetch(key).body == b"first"
-    with accounted(backed, {"requests": 3, "answered": 3}):
-        assert [backed.fetch(key, body=b"x").body for _ in range(3)] == [b"first"] * 3
-    node.accept_again()
-    assert backed.fetch(key).body == b"first"
-    backed.router.wait_for_log(f"node {node.address} is tried again\n")
-    with accounted(backed, {"requests": 1, "answered": 1}):
-        assert backed.fetch(key).body == b"node"
-
-
-def test_a_key_without_nodes_is_not_the_fallbacks_affair(started: Servers, backed: Backed) -> None:
+def test_a_key_without_nodes_is_not_the_fallbacks_affair(started: Servers) -> None:
+    backed = Backed(started)
     with accounted(backed, {"requests": 1, "no-node": 1}):
         assert told(backed.fetch("nobody.example")) == (503, "no-node")
     open_handed = Backed(started, "fastrouter-fallback-on-no-key = true", "fastrouter-post-buffering = 10")
@@ -326,29 +277,6 @@ def test_a_key_without_nodes_is_not_the_fallbacks_affair(started: Servers, backe
         assert open_handed.fetch("nobody.example", body=b"x" * 100).body == b"first"
     with accounted(open_handed, {"requests": 1, "mapper-failed": 1}):
         assert told(open_handed.fetch("raises.example")) == (502, "mapper-failed")
-
-
-def test_a_fallback_that_is_dead_too(backed: Backed) -> None:
-    """Then the next one; with all of them dead each is tried once more before the client is told."""
-    dead = backed.to(local())
-    first, second = backed.fallbacks
-    first.refuse()
-    with accounted(backed, {**ONCE_REFUSED, "retries": 2, "failed connects": 2}):
-        assert backed.fetch(dead).body == b"second"
-    with accounted(backed, {"requests": 1, "answered": 1}):
-        assert backed.fetch(dead).body == b"second"
-    second.refuse()
-    lost = {"requests": 1, "retries": 2, "failed connects": 3, "connect-failed": 1}
-    for _ in range(2):
-        with accounted(backed, lost):
-            assert told(backed.fetch(dead)) == (502, "connect-failed")
-    backed.router.wait_for_log(
-        f"request failed: 502 connect-failed key {dead} node {first.address} tries 3 (Connection refused)\n"
-    )
-    for node in (first, second):
-        node.accept_again()
-        backed.router.wait_for_log(f"{node.address} is tried again")
-    wait_until(lambda: backed.fetch(dead).body == b"first", 2, "the first fallback serves again")
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2])
@@ -379,8 +307,105 @@ def test_a_fallback_leaves_a_mappers_node_its_turn(started: Servers, retries: in
 def test_a_mapper_is_asked_again_for_another_node(site: Asking) -> None:
     """One that takes turns names another one then, which gets the request with its body."""
     dead, live = local(), site.servers.node(answer(b"live"))
-    both = f"to.{f'{dead}|{live.address}'.encode().hex()}"
+    both = site.to(dead, live)
     with accounted(site, ONCE_REFUSED):
         assert site.fetch(both, body=b"a body").body == b"live"
     with accounted(site, {"requests": 4, "answered": 4}):
         assert [site.fetch(both).body for _ in range(4)] == [b"live"] * 4
+
+
+# -- what takes its time: all of it at the same time, each with a router of its own --------------------------------------
+
+
+def grace(backed: Backed) -> None:
+    """A fallback stands in for a dead node in its grace time, and no longer."""
+    node = backed.servers.node(answer(b"node"))
+    key = backed.to(node)
+    assert backed.fetch(key).body == b"node"
+    node.refuse()
+    with accounted(backed, ONCE_REFUSED):
+        assert backed.fetch(key).body == b"first"
+    with accounted(backed, {"requests": 3, "answered": 3}):
+        assert [backed.fetch(key, body=b"x").body for _ in range(3)] == [b"first"] * 3
+    node.accept_again()
+    assert backed.fetch(key).body == b"first"
+    backed.router.wait_for_log(f"node {node.address} is tried again\n")
+    with accounted(backed, {"requests": 1, "answered": 1}):
+        assert backed.fetch(key).body == b"node"
+
+
+def dead_fallbacks(backed: Backed) -> None:
+    """A fallback is dead: the next one. All are: each is tried once more before the client is told."""
+    dead = backed.to(local())
+    first, second = backed.fallbacks
+    first.refuse()
+    with accounted(backed, {**ONCE_REFUSED, "retries": 2, "failed connects": 2}):
+        assert backed.fetch(dead).body == b"second"
+    with accounted(backed, {"requests": 1, "answered": 1}):
+        assert backed.fetch(dead).body == b"second"
+    second.refuse()
+    lost = {"requests": 1, "retries": 2, "failed connects": 3, "connect-failed": 1}
+    for _ in range(2):
+        with accounted(backed, lost):
+            assert told(backed.fetch(dead)) == (502, "connect-failed")
+    log = backed.router.wait_for_log(f"request failed: 502 connect-failed key {dead} node ")
+    assert re.search(rf"key {dead} node ({first.address}|{second.address}) tries 3 \(Connection refused\)\n", log)
+    for node in (first, second):
+        node.accept_again()
+        backed.router.wait_for_log(f"{node.address} is tried again")
+    wait_until(lambda: backed.fetch(dead).body == b"first", 2, "the first fallback serves again")
+
+
+def hanging_mapper(site: Asking) -> None:
+    """Only its own request waits; when that one is given up, so is the mapper."""
+    live = site.servers.node(answer(b"live"))
+    key = site.to(live, what="waits")
+    begin = time.monotonic()
+    with accounted(site, {"requests": 11, "answered": 10, "mapper-timeout": 1}), Client(site.tcp) as client:
+        client.send_packet(get(key))
+        wait_until(lambda: site.asked(key))
+        assert [site.fetch(site.to(live)).body for _ in range(10)] == [b"live"] * 10
+        assert time.monotonic() - begin < 2
+        assert told(client.reply()) == (504, "mapper-timeout")
+        assert 2 < time.monotonic() - begin < 5
+    site.router.wait_for_log(f"request failed: 504 mapper-timeout key {key} tries 0\n")
+    wait_until(lambda: site.is_over(key), 2, "the greenlet ended")
+
+
+def gone_while_connecting(site: Asking) -> None:
+    """Nobody looks at a client while its node is being connected; the session ends with the attempt."""
+    with (
+        stuffed("127.0.0.1:0") as hanging,
+        accounted(site, {"requests": 2, "failed connects": 2, "connect-timeout": 2}),
+    ):
+        clients = [Client(site.tcp), Client(site.tcp)]
+        for client in clients:
+            client.send_packet(get(site.to(hanging)))
+        wait_until(lambda: site.stats().numbers["in flight"] == 2, 5, "they are connecting")
+        clients[0].close()
+        clients[1].reset()
+
+
+SLOW: dict[str, Callable[[Servers], None]] = {
+    "grace": lambda servers: grace(Backed(servers)),
+    "dead fallbacks": lambda servers: dead_fallbacks(Backed(servers)),
+    "hanging mapper": lambda servers: hanging_mapper(Asking(servers, "fastrouter-first-byte-timeout = 2")),
+    "gone while connecting": lambda servers: gone_while_connecting(Asking(servers, "fastrouter-connect-timeout = 1")),
+}
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[dict[str, Future[None]]]:
+    """All of them, begun."""
+
+    def run(name: str) -> None:
+        with contextlib.closing(Servers()) as servers:
+            SLOW[name](servers)
+
+    with ThreadPoolExecutor(len(SLOW)) as pool:
+        yield {name: pool.submit(run, name) for name in SLOW}
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_what_takes_its_time(slow: dict[str, Future[None]], name: str) -> None:
+    slow[name].result(30)

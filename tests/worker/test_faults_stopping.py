@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-import pytest
 
 from tests.master.watching import title
 from tests.servers import Client, Connection, End, Reply, Servers, fetch, get, packet, post, wait_until
@@ -36,7 +36,7 @@ class Phases:
         self.live = servers.node(self.live_handler)
         self.clients: dict[str, Client] = {name: servers.client(self.site.tcp) for name in FINISH}
         self.key = self.site.to(self.live)
-        self.waiting = self.site.to(self.live, "waits")
+        self.waiting = self.site.to(self.live, what="waits")
         for name, client in self.clients.items():
             BEGIN[name](self, client)
         wait_until(lambda: self.site.stats().numbers["requests"] == len(self.clients) - 1, 5, "all but half a packet")
@@ -110,28 +110,31 @@ def test_a_stop_in_every_phase(servers: Servers) -> None:
     assert os.listdir(phases.spool) == []
 
 
-STOPPED = (503, "stopped")
-
-
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_mercy_has_an_end_in_every_phase(servers: Servers, number: signal.Signals) -> None:
-    """Whoever has no answer yet is told; one that had begun is cut."""
-    phases = Phases(servers, "reload-mercy = 1", "fastrouter-connect-timeout = 30")
-    with stuffed("127.0.0.1:0") as hanging:
-        phases.clients["connect"] = servers.client(phases.site.tcp)
-        phases.clients["connect"].send_packet(get(phases.site.to(hanging)))
-        wait_until(lambda: phases.site.stats().numbers["in flight"] == 3, 5, "one is connecting")
-        phases.site.router.signal(number)
+def mercy_ends(number: signal.Signals) -> None:
+    """A router of its own, whose requests in all phases are given up a second after the signal."""
+    with contextlib.closing(Servers()) as servers, stuffed("127.0.0.1:0") as hanging:
+        phases = Phases(servers, "reload-mercy = 1", "fastrouter-connect-timeout = 30")
+        site = phases.site
+        phases.clients["connect"] = servers.client(site.tcp)
+        phases.clients["connect"].send_packet(get(site.to(hanging)))
+        wait_until(lambda: site.stats().numbers["in flight"] == 3, 5, "one is connecting")
+        site.router.signal(number)
         raw = {name: client.read_all() for name, client in phases.clients.items()}
-    assert raw.pop("relay") == (b"HTTP/1.1 200 OK\r\n\r\nok", End.RESET)
-    assert {name: (told(Reply.parse(data)), end) for name, (data, end) in raw.items()} == {
-        name: (STOPPED, End.EOF) for name in ("packet", "memory", "file", "map", "wait", "connect")
-    }
-    wait_until(lambda: phases.worker not in phases.site.router.workers(), 5, "the worker is gone")
-    assert phases.site.is_over(phases.waiting)
-    assert os.listdir(phases.spool) == []
-    phases.release()
-    if number is signal.SIGHUP:
-        assert fetch(phases.site.tcp, phases.key).body == b"0"
-    else:
-        assert phases.site.router.wait(5) == 0
+        assert raw.pop("relay") == (b"HTTP/1.1 200 OK\r\n\r\nok", End.RESET)
+        assert raw.keys() == {"packet", "memory", "file", "map", "wait", "connect"}
+        assert {(told(Reply.parse(data)), end) for data, end in raw.values()} == {((503, "stopped"), End.EOF)}
+        wait_until(lambda: phases.worker not in site.router.workers(), 5, "the worker is gone")
+        assert site.is_over(phases.waiting)
+        assert os.listdir(phases.spool) == []
+        phases.release()
+        if number is signal.SIGHUP:
+            assert fetch(site.tcp, phases.key).body == b"0"
+        else:
+            assert site.router.wait(5) == 0
+
+
+def test_mercy_has_an_end_in_every_phase() -> None:
+    """Whoever has no answer yet is told; one that had begun is cut. INT has no mercy at all."""
+    with ThreadPoolExecutor(3) as pool:
+        for _ in pool.map(mercy_ends, (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)):
+            pass

@@ -18,7 +18,7 @@ from tests.worker.site import Site, Stats, links
 LINES_A_SECOND = 9
 """A worker writes ten lines about failures a second, and counts the rest."""
 
-_SAY_NOTHING = ("requests", "answered", "clients gone", "cut off")
+_SAY_NOTHING = ("requests", "answered", "clients gone", "cut off", "retries", "bad-key")
 _GAUGES = ("nodes", "pools", "sessions", "in flight")
 _OWN_MAPPER = """
 def get(key):

@@ -23,8 +23,8 @@ ROWS = (
         "fastrouter-use-base",
         "mapping",
         Type.TEXT,
-        "connect to the unix socket whose path is this text with the key behind it; no slash is added, and a key with .. "
-        "or a colon is refused",
+        "connect to the unix socket whose path is this text with the key behind it; no slash is added, and a key with "
+        ".. or a colon is refused",
     ),
     Option(
         "fastrouter-use-code-string",

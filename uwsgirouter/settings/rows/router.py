@@ -35,7 +35,8 @@ ROWS = (
         "fastrouter-gracetime",
         "router",
         Type.SECONDS,
-        "a node that could not be reached and does not announce itself is left alone for this long, unless no other is left",
+        "a node that could not be reached (and does not announce itself) is left alone for this long, unless no other "
+        "one is left",
         unit="seconds",
         low=0,
         default="30",
@@ -62,8 +63,8 @@ ROWS = (
         "fastrouter-strip-port",
         "router",
         Type.BOOL,
-        "a key with a port that nobody announced, or that is not in the cache, is tried again without the port; a base or a "
-        "pattern gets the key without it in any case",
+        "a key with a port that nobody announced, or that is not in the cache, is tried again without the port; a base "
+        "or a pattern gets the key without it in any case",
         default="false",
     ),
     Option(
