@@ -122,6 +122,7 @@ def agree(way: Way, request: Request) -> Outcome:
     return theirs
 
 
+@settings(max_examples=settings.default.max_examples * 2 // 3)
 @given(data=st.data())
 def test_the_same_bytes(way: Way, data: st.DataObject) -> None:
     agree(way, data.draw(requests(way)))

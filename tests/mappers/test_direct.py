@@ -53,7 +53,7 @@ def test_what_a_target_means(text: bytes, expected: list[tuple[str, int, int]]) 
     [
         (b"", "it is empty"),
         (b" | |\n", "it is empty"),
-        (b"127.0.0.1:4040,", "at most two modifiers from 0 to 255, as in 127.0.0.1:4040,5"),
+        (b"127.0.0.1:4040,5,6,", "at most two modifiers from 0 to 255, as in 127.0.0.1:4040,5"),
         (b"127.0.0.1:4040,256", "from 0 to 255"),
         (b"127.0.0.1:4040,-1", "from 0 to 255"),
         (b"127.0.0.1:4040,x", "from 0 to 255"),
@@ -223,6 +223,16 @@ def test_what_is_down_is_bounded_and_comes_back(few: int) -> None:
     assert len(world.direct.recover()) == few
     assert all(place.nodes for place in world.direct._places.values())
     assert all(node.state is State.UP for place in world.direct._places.values() for node in place.nodes.values())
+
+
+def test_so_many_come_back_in_one_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(direct, "RECOVERED", 10)
+    world = World()
+    nodes = [only(world.direct.of_target(b"/%d" % number)) for number in range(25)]
+    for node in nodes:
+        world.direct.fail(node)
+    world.now += GRACE
+    assert [world.direct.recover() for _ in range(4)] == [nodes[:10], nodes[10:20], nodes[20:], []]
 
 
 def test_one_that_is_used_is_not_the_one_that_is_forgotten(few: int) -> None:

@@ -206,9 +206,15 @@ def test_filling_looks_at_the_pattern_alone(pattern: str, key: str) -> None:
     assert fill(pattern_of_base(pattern), key) == pattern + key
 
 
-@pytest.mark.parametrize("pattern", ["/tmp/sock", "/tmp/%%s", "/tmp/%d", "", "%"])
-def test_a_pattern_without_a_place_for_the_key(pattern: str) -> None:
-    with pytest.raises(ConfigError, match="there is no %s in the pattern"):
+@pytest.mark.parametrize("pattern", ["/tmp/sock", "/tmp/%%s", "/tmp/%d", "10.0.0.1:80"])
+def test_a_pattern_without_a_place_for_the_key_is_one_address(pattern: str) -> None:
+    mapper = PatternMapper(pattern, World().direct, strip_port=False)
+    assert only(mapper.find(b"a")) is only(mapper.find(b"b"))
+
+
+@pytest.mark.parametrize("pattern", ["", "%", "a.example:x%s"])
+def test_a_pattern_that_is_no_address(pattern: str) -> None:
+    with pytest.raises(ConfigError):
         example(pattern)
 
 

@@ -89,11 +89,16 @@ def test_code_strings(text: str, expected: tuple[str, str, str]) -> None:
     assert CodeString.parse(text) == expected
 
 
+@pytest.mark.parametrize("pattern", ["/tmp/sock", "/tmp/%s", "10.0.0.1:80", "/tmp/%%%%s"])
+def test_a_pattern_without_a_place_for_the_key_is_doubted(files: Files, pattern: str) -> None:
+    """It works, as in uWSGI; but in an ini file %s is the file's name, which is hardly what was meant."""
+    notices = files.load(f"{ROUTER}fastrouter-use-pattern = {pattern}\n").notices
+    assert any(notice.startswith("router.conf:3: ") and "no %s in the pattern" in notice for notice in notices)
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("use-pattern = /tmp/sock", "there is no %s in the pattern, so every key would lead to one place"),
-        ("use-pattern = /tmp/%s", "there is no %s in the pattern"),  # in an ini file that is the file's name
         ("use-pattern = a.example:%%sx", "a port is a number from 1 to 65535"),
         ("use-pattern = *%%s:80", "only a listener can have those"),
         ("use-pattern = [%%s", r"expected \[v6\]:port"),

@@ -9,7 +9,7 @@ from tests.servers import Router, Servers
 _BEFORE = """
 import os
 import runpy
-os.environ["UWSGIROUTER_PURE"] = "1"  # a compiled class cannot be changed
+os.environ.setdefault("UWSGIROUTER_PURE", "1")  # a compiled class cannot be changed
 import uwsgirouter.master.supervisor
 import uwsgirouter.worker.main
 import uwsgirouter.worker.relay

@@ -220,7 +220,7 @@ def test_five_thousand_faults_leave_nothing_behind(started: Servers) -> None:
     wait_until(
         lambda: site.descriptors() <= descriptors, 5, f"{descriptors} descriptors, as before: {links(site.worker)}"
     )
-    assert faults.files() == []
+    wait_until(lambda: faults.files() == [], 5, "no temporary file is open")
     assert os.listdir(faults.spool) == []
     assert faults.greenlets() <= greenlets
     assert site.memory() - memory < 3 << 20

@@ -314,7 +314,7 @@ def test_a_mapper_is_asked_again_for_another_node(site: Asking) -> None:
         assert [site.fetch(both).body for _ in range(4)] == [b"live"] * 4
 
 
-# -- what takes its time: all of it at the same time, each with a router of its own --------------------------------------
+# -- what takes its time: all of it at the same time, each with a router of its own ----------------------------------
 
 
 def grace(backed: Backed) -> None:

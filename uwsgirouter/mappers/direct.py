@@ -21,6 +21,8 @@ from uwsgirouter.settings.targets import peer
 
 REMEMBERED = 16384
 """Keys, texts of targets and places that are down, of each so many are kept; the one used longest ago goes first."""
+RECOVERED = 2048
+"""Places that come back at once; more of them, whose keys somebody made up, must not hold up the loop."""
 
 DIRECT_KEY = b"direct".ljust(256, b"\0")
 """What stands as key in these nodes: they are in no slot of the table."""
@@ -199,10 +201,10 @@ class DirectNodes:
             self._down.popitem(last=False)[1].set(State.UP)
 
     def recover(self) -> list[Node]:
-        """Once a second: a node of each place that may be tried again from now on."""
+        """Once a second: a node of each place that may be tried again from now on, the others next time if too many."""
         now = self._clock()
         back: list[Node] = []
-        while self._down:
+        while self._down and len(back) < RECOVERED:
             identity, place = next(iter(self._down.items()))  # the order is that of ``until``: the grace time is one
             if now < place.until:
                 break
@@ -232,12 +234,13 @@ def _part(text: str) -> Part:
     address, *numbers = (piece.strip() for piece in text.split(","))
     if len(numbers) > 2 or not all(map(_is_modifier, numbers)):
         raise ConfigError(f"{text!r}: after the address stand at most two modifiers from 0 to 255, as in {address},5")
-    modifier1, modifier2 = (*map(int, numbers), 0, 0)[:2]
+    modifier1, modifier2 = (*(int(number or 0) for number in numbers), 0, 0)[:2]
     return peer(address), (modifier1, modifier2)
 
 
 def _is_modifier(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 255
+    """An empty one is 0, as in uWSGI (``addr,``)."""
+    return not text or (text.isascii() and text.isdigit() and len(text) <= 3 and int(text) <= 255)
 
 
 def _numeric(host: str, port: int) -> Address:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.settings.settings import Settings
-from uwsgirouter.settings.targets import CodeString, example, pattern_of_base
+from uwsgirouter.settings.targets import CodeString, example, fill, pattern_of_base
 
 WAYS = (
     "fastrouter-use-cache",
@@ -71,6 +71,12 @@ def notices(settings: Settings) -> Iterator[str]:
         yield (
             f"{settings.where('fastrouter-cheap')}: fastrouter-cheap does nothing with {used}: only nodes that "
             "announce themselves come and go"
+        )
+    pattern = settings.text("fastrouter-use-pattern")
+    if pattern and fill(pattern, "x") == fill(pattern, "xx"):
+        yield (
+            f"{settings.where('fastrouter-use-pattern')}: fastrouter-use-pattern = {pattern}: there is no %s in the "
+            "pattern, so every key leads to this one address (in an ini file write %%s)"
         )
     if settings.is_set("fastrouter-subscription-slot"):
         yield (

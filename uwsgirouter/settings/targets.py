@@ -54,8 +54,6 @@ def example(pattern: str) -> Address:
     A numeric address of which the key is a part (``10.0.0.%s:80``) is meant to be numeric, whatever a name in that
     place would lead to. Raises :class:`ConfigError` when no key can make an address of it.
     """
-    if fill(pattern, "x") == fill(pattern, "xx"):
-        raise ConfigError("there is no %s in the pattern, so every key would lead to one place (in an ini file: %%s)")
     for key in _NUMBERS:
         try:
             address = peer(fill(pattern, key))

@@ -87,6 +87,7 @@ class Session:
         "_body",
         "_cut",
         "_end",
+        "_lent",
         "_tried",
         "_watcher",
         "_why",
@@ -131,6 +132,8 @@ class Session:
         """The client's descriptor is on its way to the node, and may be taken."""
         self._why = _NO_NODE
         """What the client is told when there is no (other) node: a cause and its detail."""
+        self._lent: tuple[int, int] | None = None
+        """The modifiers of the node that a fallback stands in for."""
         self._body: Buffering | None = None
         """The body, when it is buffered."""
         self.deadline = 0
@@ -261,6 +264,10 @@ class Session:
             return
         if tried:
             router.tries_another(self, tried[-1], self._why[0])
+        self._lent = None
+        if node.key == FALLBACK_KEY:
+            absent = tried[0] if tried else (slot.last_resort(()) if slot is not None else None)
+            self._lent = absent.modifiers if absent is not None else None
         self._dial(node)
 
     def _on_client(self) -> None:
@@ -412,8 +419,8 @@ class Session:
         router = self.router
         data = self.packet
         modifier1, modifier2 = node.modifiers
-        if self._tried is not None and node.key == FALLBACK_KEY:
-            modifier1, modifier2 = self._tried[0].modifiers
+        if self._lent is not None:
+            modifier1, modifier2 = self._lent
         if (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
         if upstream.family == _UNIX and router.ticks >= node.pass_after and self._may_pass(data, node):
