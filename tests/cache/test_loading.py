@@ -153,6 +153,71 @@ def test_joining_before_any_run(tmp_path: Path) -> None:
         assert content(opened.cache) == {b"a": b"2"}
 
 
+def test_a_run_is_pending_while_another_process_keeps_the_cache(tmp_path: Path) -> None:
+    """What it sets counts at once, what it did not set again goes when it is in force."""
+    keeper = Child(
+        tmp_path,
+        spec(),
+        "with caches.loading(): cache.set(b'a', b'1'), cache.set(b'b', b'1')\ntell('in force'); time.sleep(100)",
+    )
+    assert keeper.hear() == "in force"
+    with Open(tmp_path) as opened:
+        run(opened, a="2")
+        assert content(opened.cache) == {b"a": b"2", b"b": b"1"}
+        assert opened.cache.get(b"b") == b"1", "the view of the loading thread ends with the run"
+        assert not opened.cache.settle() and not opened.cache.recover()
+        opened.cache.set(b"late", b"1")
+        keeper.kill()
+        assert opened.cache.settle()
+        assert content(opened.cache) == {b"a": b"2", b"late": b"1"}
+        consistent(opened.cache)
+
+
+def test_a_pending_run_that_was_killed_is_undone(tmp_path: Path) -> None:
+    """By the keeper in force; what was changed since by anybody else is not."""
+    with Open(tmp_path) as opened:
+        cache = opened.cache
+        run(opened, a="1", b="1", c="1")
+        child = Child(
+            tmp_path,
+            spec(),
+            """
+            with caches.loading():
+                cache.clear()
+                for key in (b'a', b'b', b'n'):
+                    cache.set(key, b'2')
+            tell('pending')
+            time.sleep(100)
+            """,
+        )
+        assert child.hear() == "pending"
+        assert content(cache) == {b"a": b"2", b"b": b"2", b"n": b"2"}
+        assert not cache.recover(), "its process lives"
+        cache.update(b"b", b"by hand")
+        child.kill()
+        assert cache.recover()
+        assert content(cache) == {b"a": b"1", b"b": b"by hand", b"c": b"1"}
+        assert not cache.recover()
+        consistent(cache)
+        run(opened, a="3")
+        assert content(cache) == {b"a": b"3", b"b": b"by hand"}
+
+
+def test_workers_join_a_pending_run(tmp_path: Path) -> None:
+    """The workers of a new configuration start before it is in force; what they set must not go when it is."""
+    keeper = Child(tmp_path, spec(), "with caches.loading(): cache.set(b'k', b'1')\ntell('run'); time.sleep(100)")
+    assert keeper.hear() == "run"
+    with Open(tmp_path) as opened:
+        run(opened, k="2")
+        worker = Child(
+            tmp_path, spec(), "with caches.loading(True): cache.set(b'w', b'1'), cache.set(b'k', b'3')\ntell('up')"
+        )
+        assert worker.hear() == "up" and worker.close() == 0
+        keeper.kill()
+        assert opened.cache.settle()
+        assert content(opened.cache) == {b"k": b"2", b"w": b"1"}
+
+
 def test_a_full_cache_of_former_items(tmp_path: Path) -> None:
     """The items of the run before stand in the way until they are replaced; replacing takes no room."""
     with Open(tmp_path) as opened:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.cache.made import Open, consistent, spec
-from uwsgirouter.cache.cache import CacheFull
+from uwsgirouter.cache.access import CacheFull
 
 ITEMS, BLOCKS, BLOCKSIZE = 4, 8, 8
 KEYS = [b"a", b"b", b"c", b"d", b"e", b"f" * 510, b"g" * 600]

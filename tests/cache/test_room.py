@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cache.made import Open, consistent, spec
-from uwsgirouter.cache.cache import Cache, CacheFull, CacheTrouble
+from uwsgirouter.cache.access import CacheFull, CacheTrouble
+from uwsgirouter.cache.cache import Cache
 
 
 def fill(cache: Cache, count: int) -> list[bytes]:

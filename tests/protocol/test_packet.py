@@ -14,6 +14,7 @@ from uwsgirouter.protocol.packet import (
     BLOCK_MAX,
     HEADER_SIZE,
     KEY_MAX,
+    LENGTH_MOST,
     LENGTH_UNKNOWN,
     decode_header,
     decode_vars,
@@ -68,8 +69,8 @@ def reference(variables: Variables) -> tuple[bytes, int, bool]:
     lengths = [value for name, value in variables if name == b"CONTENT_LENGTH"]
     upgrades = [value for name, value in variables if name == b"HTTP_UPGRADE"]
     length = LENGTH_UNKNOWN
-    if lengths and set(lengths[-1]) <= set(b"0123456789") and len(lengths[-1]) < 19:
-        length = int(lengths[-1] or b"0")
+    if lengths and set(lengths[-1]) <= set(b"0123456789"):
+        length = min(int(lengths[-1] or b"0"), LENGTH_MOST)
     return key, length, upgrades[-1:] not in ([], [b""])
 
 
@@ -226,7 +227,9 @@ def test_a_value_is_never_taken_for_a_name() -> None:
         (b"0", 0),
         (b"007", 7),
         (b"9" * 18, 10**18 - 1),
-        (b"9" * 19, LENGTH_UNKNOWN),
+        (b"9" * 19, LENGTH_MOST),
+        (b"0" * 30 + b"7", 7),
+        (b"1" * 60_000, LENGTH_MOST),
         (b"-7", LENGTH_UNKNOWN),
         (b"+5", LENGTH_UNKNOWN),
         (b"1_0", LENGTH_UNKNOWN),

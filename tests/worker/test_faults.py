@@ -183,8 +183,8 @@ class Slow:
                 self.requests[fault, name] = way.site, key, node.address
             if not way.is_unix:
                 place = open_places.enter_context(stuffed("[::1]:0" if way.kind == "v6" else "127.0.0.1:0"))
-                fresh = ways.configured(place) if name == "static tcp" else way.site
-                self.requests["hanging", name] = fresh, way.key(place), place
+                site = ways.fixed(way.how, way.kind, place) if way.is_fixed else way.site
+                self.requests["hanging", name] = site, way.key(place), place
         self.before = {site: (counts(site.stats()), site.descriptors()) for site in self.sites()}
         for case, (site, key, _) in self.requests.items():
             self._futures[case] = pool.submit(timed, site, key, case[0])

@@ -252,6 +252,17 @@ def based(started: Servers) -> Site:
     )
 
 
+def test_a_cache_whose_item_is_no_address(started: Servers) -> None:
+    item = "add-cache-item = bad.example=127.0.0.1:99999"
+    site = Site(started, "cache = 10", "fastrouter-use-cache = default", item, announced=False)
+    with accounted(site, {"requests": 2, "mapper-failed": 1, "no-node": 1}):
+        assert told(site.fetch("bad.example")) == (502, "mapper-failed")
+        assert told(site.fetch("other.example")) == (503, "no-node")
+    site.router.wait_for_log(
+        "request failed: 502 mapper-failed key bad.example tries 0 (the cache has '127.0.0.1:99999' for bad.example: "
+    )
+
+
 # -- fallbacks --------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,8 @@ from tests.worker.site import Site, Stats, links
 LINES_A_SECOND = 9
 """A worker writes ten lines about failures a second, and counts the rest."""
 
-_SAY_NOTHING = ("requests", "answered", "clients gone", "cut off", "retries", "bad-key")
+_SAY_NOTHING = ("requests", "answered", "clients gone", "cut off", "bad-key")
+ANY = "any.example"
 _GAUGES = ("nodes", "pools", "sessions", "in flight")
 _OWN_MAPPER = """
 def get(key):
@@ -31,20 +32,20 @@ class Way:
 
     def __init__(self, name: str, site: Site, key: Callable[[str], str], place: Callable[[], str]) -> None:
         self.name = name
-        self.kind = name.split()[-1]
+        self.how, self.kind = name.split()
         self.site = site
         self.key = key
         self._place = place
 
     @property
-    def passes(self) -> bool:
-        """Clients' descriptors are offered to its nodes."""
-        return self.kind == "passing"
-
-    @property
     def is_unix(self) -> bool:
         """Its nodes have unix sockets."""
         return self.kind in ("unix", "passing")
+
+    @property
+    def is_fixed(self) -> bool:
+        """It has a single place, always the same."""
+        return self.how in ("static", "cache")
 
     def place(self) -> str:
         """Where nobody is."""
@@ -68,7 +69,8 @@ class Ways:
             how, kind = name.split()
             make = {
                 "announced": self._announced,
-                "static": self._static,
+                "static": self._fixed,
+                "cache": self._fixed,
                 "base": self._base,
                 "pattern": self._pattern,
                 "code": self._code,
@@ -86,14 +88,17 @@ class Ways:
         site = self._site("passing" if kind == "passing" else "announced", kind, announced=True)
         return Way(name, site, lambda address: site.announce(site.key(), address), _places(site, kind))
 
-    def configured(self, address: str) -> Site:
-        """A router of its own whose only node is at ``address``."""
-        return self._site(f"static {address}", "tcp", f"fastrouter-to = {address}")
+    def fixed(self, how: str, kind: str, address: str) -> Site:
+        """A router whose configuration itself names the address: ``static`` or ``cache``."""
+        lines = {
+            "static": [f"fastrouter-to = {address}"],
+            "cache": ["cache = 100", "fastrouter-use-cache = default", f"add-cache-item = {ANY}={address}"],
+        }
+        return self._site(f"{how} {address}", kind, *lines[how])
 
-    def _static(self, name: str, kind: str) -> Way:
+    def _fixed(self, name: str, kind: str) -> Way:
         address = local() if kind == "tcp" else self._servers.path(f"{name.replace(' ', '-')}.sock")
-        site = self._site(name, kind, f"fastrouter-to = {address}")
-        return Way(name, site, lambda _: "any.example", lambda: address)
+        return Way(name, self.fixed(name.split()[0], kind, address), lambda _: ANY, lambda: address)
 
     def _base(self, name: str, kind: str) -> Way:
         base = self._servers.path("base/")
@@ -125,7 +130,7 @@ def _places(site: Site, kind: str) -> Callable[[], str]:
 
 WAYS = [
     *("announced tcp", "announced v6", "announced unix", "announced passing"),
-    *("static tcp", "static unix", "base passing", "pattern tcp", "pattern v6"),
+    *("static tcp", "static unix", "cache tcp", "base passing", "pattern tcp", "pattern v6"),
     *("code tcp", "code v6", "code unix"),
 ]
 """How a node is found, and of what kind it is: ``passing`` is a unix socket to which descriptors are passed."""

@@ -3,43 +3,29 @@
 One idea: a look-up is one read of LMDB and never waits for anybody; everything else is one write transaction, and
 writers wait for each other. What goes wrong at run time (a full disk, a damaged page) is a miss or a False, and a line
 in the log once a second at most: a client must not feel it. May be used by several threads; not by forked children.
+What is done about errors is in access.py, about a full cache in room.py, about runs of scripts in loading.py.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from struct import Struct
-from typing import TypeVar
 
 import lmdb
 
+from uwsgirouter.cache.access import Access, CacheFull, CacheTrouble
 from uwsgirouter.cache.environment import File
 from uwsgirouter.cache.item import HEADER, KEY_MOST, Item, handle_of, unpack_header
-from uwsgirouter.cache.loading import Loading
+from uwsgirouter.cache.loading import Loading, pending, settle, undo
 from uwsgirouter.cache.room import Room
-from uwsgirouter.cache.shared import Count
+from uwsgirouter.cache.shared import KEEPER, LOADER, Count
 from uwsgirouter.cache.specs import CacheSpec
 from uwsgirouter.cache.table import Txn
-from uwsgirouter.errors import RouterError
 from uwsgirouter.log import Throttle
 
-T = TypeVar("T")
-
 _NUMBER = Struct("<q")
-_TRIES = 4
-_SHARE = 8
-"""One item in so many goes at once when the file has no room."""
 _MODIFIED = b"modified"
-
-
-class CacheTrouble(RouterError):
-    """The cache cannot do what it was asked; ``str()`` says why."""
-
-
-class CacheFull(CacheTrouble):
-    """There is no room, and the policy makes none."""
 
 
 class Cache:
@@ -47,18 +33,18 @@ class Cache:
 
     def __init__(self, spec: CacheSpec, file: File, say: Callable[[str], None], clock: Callable[[], float]) -> None:
         self.spec = spec
-        self.say = Throttle(say, 1)
         self._file = file
         self._env = file.env
         self._table = file.table
         self._shared = file.shared
         self._row = file.shared.row
         self._uses = file.shared.uses if spec.purge_lru else None
-        self._room = Room(spec, file.table, file.shared, self._complain)
+        throttle = Throttle(say, 1)
+        self._room = Room(spec, file.table, file.shared, lambda text: throttle(text, time.monotonic()))
+        self._access = Access(spec.name, file, self._room, throttle)
         self._clock = clock
         self._loading: Loading | None = None
-        # LMDB's lock is one for threads, too, and lmdb waits for it with the interpreter's lock held.
-        self._mutex = threading.Lock()
+        self._pending = 0
 
     # -- looking ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +68,7 @@ class Cache:
 
     def exists(self, key: bytes) -> bool:
         """Whether there is a value; it does not count as a use."""
-        return self._look(lambda txn: self._live(txn, handle_of(key)) is not None, False)
+        return self._access.look(lambda txn: self._live(txn, handle_of(key)) is not None, False)
 
     def num(self, key: bytes) -> int:
         """The number that inc and its like count with; 0 for an item that is none, or is not there."""
@@ -91,16 +77,18 @@ class Cache:
 
     def keys(self) -> list[bytes]:
         """Every key."""
-        return self._look(lambda txn: [item.key for item in self._every(txn)], [])
+        return self._access.look(lambda txn: [item.key for item in self._every(txn)], [])
 
     def items(self) -> list[tuple[bytes, bytes, float]]:
         """Every key with its value and its end of life (seconds since 1970, 0: none)."""
-        return self._look(lambda txn: [(item.key, item.value, item.ends / 1000) for item in self._every(txn)], [])
+        return self._access.look(
+            lambda txn: [(item.key, item.value, item.ends / 1000) for item in self._every(txn)], []
+        )
 
     def stats(self) -> dict[str, object]:
         """What uWSGI's stats say of a cache; last_modified_at is 0 unless the cache keeps it."""
         spec, total = self.spec, self._shared.total
-        items, used, mortal, modified = self._look(self._figures, (0, 0, 0, 0))
+        items, used, mortal, modified = self._access.look(self._figures, (0, 0, 0, 0))
         return {
             "name": spec.name,
             "items": items,
@@ -129,11 +117,11 @@ class Cache:
 
     def delete(self, key: bytes) -> bool:
         """Whether there was such an item."""
-        return self._try(lambda txn: self._remove(txn, handle_of(key)), False)
+        return self._access.attempt(lambda txn: self._remove(txn, handle_of(key)), False)
 
     def clear(self) -> bool:
         """Remove every item."""
-        return self._try(self._clear, False)
+        return self._access.attempt(self._clear, False)
 
     def inc(self, key: bytes, by: int = 1, expires: int = 0) -> bool:
         """Add to a number; one that is not there begins at math_initial. False for an item that is no number."""
@@ -170,40 +158,69 @@ class Cache:
                     raise CacheFull(f"{self.spec.name} is full: {number} of {len(every)} items found room")
             return len(every)
 
-        return self._write(action)
+        return self._access.write(action)
 
     # -- upkeep -----------------------------------------------------------------------------------------------------
 
     def sweep(self) -> int:
         """Remove items whose life is over, up to 1000 in one step; how many."""
-        due = self._look(lambda txn: bool(self._table.ended(txn, self._now(), 1)), False)
-        return self._try(lambda txn: self._room.sweep(txn, self._now()), 0) if due else 0
+        due = self._access.look(lambda txn: bool(self._table.ended(txn, self._now(), 1)), False)
+        return self._access.attempt(lambda txn: self._room.sweep(txn, self._now()), 0) if due else 0
 
     def sync(self) -> None:
         """Write a store to the disk. Waits for it."""
-        try:
-            self._env.sync(True)
-        except lmdb.Error as error:
-            self._complain(f"cache {self.spec.name}: cannot write to the disk: {error}")
+        self._access.sync()
 
     def check_readers(self) -> int:
         """Take back the places of look-ups whose process is dead; how many."""
-        try:
-            return self._env.reader_check()
-        except lmdb.Error as error:
-            self._complain(f"cache {self.spec.name}: {error}")
-            return 0
+        return self._access.check_readers()
+
+    # -- loading (see loading.py) -----------------------------------------------------------------------------------
 
     def begin_loading(self, joining: bool) -> None:
-        """From now on this thread loads (see :mod:`~uwsgirouter.cache.loading`). Raises :class:`CacheTrouble`."""
-        self._loading = self._write(lambda txn: Loading(self._table, txn, joining))
+        """From now on this thread loads. Raises :class:`CacheTrouble`."""
+        if not joining and self._shared.try_lock(LOADER):
+            self._access.write(lambda txn: undo(self._table, txn))  # of a run whose process was killed
+        self._loading = self._access.write(lambda txn: Loading(self._table, txn, joining))
 
     def end_loading(self, done: bool) -> None:
-        """The run is over: it counts, or nothing of it does."""
+        """The run is over: it is pending now, or nothing of it stays."""
         loading, self._loading = self._loading, None
-        if loading is not None:
-            end = loading.finish if done else loading.undo
-            self._try(lambda txn: end(self._table, txn), None)
+        self._table.journaling = False
+        if loading is None or loading.joining:
+            return
+        if done:
+            self._pending = loading.run
+            self.settle()
+        else:
+            self._access.attempt(lambda txn: undo(self._table, txn), False)
+            self._shared.unlock(LOADER)
+
+    def settle(self) -> bool:
+        """Settle this process's run, if no other process keeps the cache; False while one does.
+
+        The keeper of the configuration that was in force lives until another one is.
+        """
+        if not self._pending:
+            return True
+        if not self._shared.try_lock(KEEPER):
+            return False
+        self._access.attempt(lambda txn: settle(self._table, txn, self._pending), None)
+        self._pending = 0
+        self._shared.unlock(LOADER)
+        return True
+
+    def recover(self) -> bool:
+        """Undo a run that is pending and whose process is gone (a reload that failed); whether there was one."""
+        if (
+            self._pending
+            or not self._access.look(lambda txn: pending(self._table, txn), 0)
+            or not self._shared.try_lock(LOADER)
+        ):
+            return False
+        undone = self._access.attempt(lambda txn: undo(self._table, txn), False)
+        self._shared.unlock(LOADER)
+        return undone
 
     def close(self) -> None:
         """Let go of the file."""
@@ -220,11 +237,12 @@ class Cache:
         return self._now() + seconds * 1000 if seconds > 0 else 0
 
     def _is_former(self, run: int) -> bool:
-        """Whether an item of that run is not there for this thread, which is loading."""
-        return self._loading is not None and run < self._loading.run and self._loading.is_own()
+        """Whether an item of that run is not there for this thread, because it is loading."""
+        loading = self._loading
+        return loading is not None and loading.is_former(run) and loading.is_own()
 
     def _is_live(self, item: Item, now: int) -> bool:
-        return (not item.ends or item.ends > now) and not (item.run and self._is_former(item.run))
+        return (not item.ends or item.ends > now) and not self._is_former(item.run)
 
     def _live(self, txn: Txn, handle: bytes) -> Item | None:
         item = self._table.find(txn, handle)
@@ -241,7 +259,7 @@ class Cache:
     def _store(self, key: bytes, value: bytes, expires: int, replacing: bool) -> bool:
         if not self._takes(key, value):
             return False
-        return self._try(lambda txn: self._put(txn, key, value, self._ends(expires), replacing), False)
+        return self._access.attempt(lambda txn: self._put(txn, key, value, self._ends(expires), replacing), False)
 
     def _takes(self, key: bytes, value: bytes) -> bool:
         return 0 < len(key) <= self.spec.keysize and 0 < len(value) <= self.spec.value_most
@@ -255,7 +273,7 @@ class Cache:
             ends = self._ends(expires) if old is None else old.ends
             return self._put(txn, key, _NUMBER.pack(_wrapped(step(number))), ends, replacing=True)
 
-        return self._takes(key, bytes(_NUMBER.size)) and self._try(action, False)
+        return self._takes(key, bytes(_NUMBER.size)) and self._access.attempt(action, False)
 
     def _put(self, txn: Txn, key: bytes, value: bytes, ends: int, replacing: bool) -> bool:
         table, now, handle = self._table, self._now(), handle_of(key)
@@ -304,73 +322,11 @@ class Cache:
         if self.spec.lastmod:
             self._table.set_number(txn, _MODIFIED, self._now())
 
-    def _look(self, action: Callable[[Txn], T], failed: T) -> T:
-        """A read transaction; ``failed`` is the answer when there is trouble."""
-        for attempt in range(_TRIES):
-            try:
-                with self._env.begin() as txn:
-                    return action(txn)
-            except lmdb.Error as error:
-                if attempt == _TRIES - 1 or not self._mend(error):
-                    self._complain(f"cache {self.spec.name}: {error}")
-                    break
-        return failed
-
     def _look_again(self, key: bytes) -> bytes | None:
         """The slow way, with another try; an empty key comes here too."""
-        item = self._look(lambda txn: self._live(txn, handle_of(key)), None)
+        item = self._access.look(lambda txn: self._live(txn, handle_of(key)), None)
         self._row[Count.MISSES if item is None else Count.HITS] += 1
         return None if item is None else item.value
-
-    def _try(self, action: Callable[[Txn], T], failed: T) -> T:
-        """A write transaction; ``failed`` is the answer when there is trouble."""
-        try:
-            return self._write(action)
-        except CacheTrouble as error:
-            self._complain(str(error))
-            return failed
-
-    def _write(self, action: Callable[[Txn], T]) -> T:
-        """A write transaction, waiting for those of others. Raises :class:`CacheTrouble`."""
-        for attempt in range(_TRIES):
-            try:
-                with self._mutex, self._env.begin(write=True) as txn:
-                    return action(txn)
-            except lmdb.Error as error:
-                if attempt == _TRIES - 1 or not self._mend(error):
-                    raise CacheTrouble(f"cache {self.spec.name}: {error}") from error
-        raise AssertionError("not reached")
-
-    def _mend(self, error: lmdb.Error) -> bool:
-        """What can be done about an error before trying again; whether that may help."""
-        if isinstance(error, lmdb.MapResizedError):
-            self._env.set_mapsize(0)
-            return True
-        if isinstance(error, (lmdb.MapFullError, lmdb.ReadersFullError)):
-            self.check_readers()
-            return isinstance(error, lmdb.ReadersFullError) or self._relieve()
-        return False
-
-    def _relieve(self) -> bool:
-        """The file's room is used up although the items are not too many: follow the policy all the same.
-
-        In a transaction of its own: what one frees, only a later one can use.
-        """
-        if not (self.spec.purge_lru or self.spec.clear_on_full):
-            return False
-        try:
-            with self._mutex, self._env.begin(write=True) as txn:
-                if self.spec.purge_lru:
-                    for _ in range(1 + self._table.count(txn) // _SHARE):
-                        self._room.purge(txn)
-                else:
-                    self._table.clear(txn)
-        except lmdb.Error:
-            return False
-        return True
-
-    def _complain(self, text: str) -> None:
-        self.say(text, time.monotonic())
 
 
 def _wrapped(number: int) -> int:

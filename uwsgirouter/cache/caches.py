@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from uwsgirouter.cache.cache import Cache, CacheTrouble
+from uwsgirouter.cache.access import CacheTrouble
+from uwsgirouter.cache.cache import Cache
 from uwsgirouter.cache.environment import Role, open_file
 from uwsgirouter.cache.specs import CacheSpec, named
 from uwsgirouter.errors import BootError
@@ -57,8 +58,9 @@ class Caches:
 
     @contextmanager
     def loading(self, joining: bool = False) -> Iterator[None]:
-        """While scripts are loaded: what they set counts when the block ends, and not at all when it raises.
+        """While scripts are loaded: what they set is pending when the block ends, and is undone when it raises.
 
+        It is settled at once when no other process keeps the caches, else by :meth:`Cache.settle` (the upkeep does it).
         ``joining``: what is set belongs to the run that another process made. Raises BootError.
         """
         begun: list[Cache] = []

@@ -19,6 +19,8 @@ CANDIDATES_LEAST = 64
 CANDIDATES_SHARE = 16
 """One item in so many is looked out as a candidate at once, so that the search costs little for each that goes."""
 _BATCH = 1000
+_SHARE = 8
+"""One item in so many goes at once when the file has no room."""
 
 
 class Room:
@@ -51,6 +53,15 @@ class Room:
         elif spec.clear_on_full and not removed:
             table.clear(txn)
         return table.fits(txn, items, blocks)
+
+    def relieve(self, txn: Txn) -> bool:
+        """The file has no room although the items are not too many: whether the policy made some."""
+        if self._spec.purge_lru:
+            for _ in range(1 + self._table.count(txn) // _SHARE):
+                self.purge(txn)
+        elif self._spec.clear_on_full:
+            self._table.clear(txn)
+        return self._spec.purge_lru or self._spec.clear_on_full
 
     def sweep(self, txn: Txn, now: int) -> int:
         """Remove some of those whose life is over; how many."""

@@ -3,8 +3,8 @@
 One idea: a look-up must not become a transaction, so it stores plain words in a mapped file: hits and misses in a row
 that belongs to this process alone, and the time of use in the cell of the item's slot. Nobody waits for anybody.
 Invariants: a row has one writer, who holds a lock on the row's byte as long as it lives (the kernel lets go of it when
-it dies); what it counted stays for the next holder. The file's room is reserved when it is opened, so that a full
-memory file system is an error then and never a crash later.
+it dies); what it counted stays for the next holder. Two more bytes say who keeps the cache and who is loading it. The
+file's room is reserved when it is opened, so that a full memory file system is an error then and never a crash later.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from uwsgirouter.errors import BootError
 
 ROWS = 512
 _CELL = 8
+KEEPER = ROWS
+"""The lock of the process that keeps the cache of the configuration in force."""
+LOADER = ROWS + 1
+"""The lock of the process whose run of scripts is not settled yet."""
 
 
 class Count(IntEnum):
@@ -54,12 +58,21 @@ class Shared:
     def _take_row(self) -> memoryview:
         """A row that nobody holds; beyond the last one this process counts for itself."""
         for row in range(ROWS):
-            try:
-                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, row)
-            except OSError:
-                continue
-            return self._cells[row * _ROW : (row + 1) * _ROW]
+            if self.try_lock(row):
+                return self._cells[row * _ROW : (row + 1) * _ROW]
         return memoryview(bytearray(_ROW * _CELL)).cast("Q")
+
+    def try_lock(self, byte: int) -> bool:
+        """Take a lock, if no other process has it. It is let go of by :meth:`unlock`, or by this process's end."""
+        try:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except OSError:
+            return False
+        return True
+
+    def unlock(self, byte: int) -> None:
+        """Let go of a lock."""
+        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, byte)
 
     def total(self, count: Count) -> int:
         """The sum over all processes, dead ones too."""

@@ -2,8 +2,9 @@
 
 One idea: an item has a slot, a small number that is its place in memory that is not LMDB's (when it was last used), so
 slots are given out, taken back and used again here. Trees: items (handle to record), slots (slot to handle), free
-(slots to use again), ends (end of life and slot to handle, in the order of time), meta. It knows no policy and no
-clock. Invariants: every item has one slot and every slot in use one item; ``used`` is the sum of the blocks.
+(slots to use again), ends (end of life and slot to handle, in the order of time), undo (handle to the record that it
+had before a run of scripts, empty for none), meta. It knows no policy and no clock. Invariants: every item has one slot
+and every slot in use one item; ``used`` is the sum of the blocks.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ Txn: TypeAlias = "lmdb.Transaction[bytes]"
 _SLOT = Struct("=I")
 _END = Struct(">QI")
 _NUMBER = Struct("<q")
-_TREES = {b"items": False, b"slots": True, b"free": True, b"ends": False, b"meta": False}
+_TREES = {b"items": False, b"slots": True, b"free": True, b"ends": False, b"undo": False, b"meta": False}
 """Name to whether the keys are numbers."""
 TREES = len(_TREES)
 
 
 class Table:
-    """The trees. ``journal``, while there is one, gets the record that each changed handle had at first."""
+    """The trees. While ``journaling``, the record that a handle had at first goes to the tree for undoing."""
 
     def __init__(self, env: lmdb.Environment, spec: CacheSpec) -> None:
-        self.items, self._slots, self._free, self._ends, self._meta = _opened(env)
-        self.journal: dict[bytes, bytes | None] | None = None
+        self.items, self._slots, self._free, self._ends, self._undo, self._meta = _opened(env)
+        self.journaling = False
         self._spec = spec
 
     # -- reading ----------------------------------------------------------------------------------------------------
@@ -144,13 +145,21 @@ class Table:
 
     def clear(self, txn: Txn) -> None:
         """Take every item out."""
-        if self.journal is not None:
+        if self.journaling:
             for handle, record in txn.cursor(db=self.items):
-                self.journal.setdefault(handle, record)
+                txn.put(handle, record, overwrite=False, db=self._undo)
         for tree in (self.items, self._slots, self._free, self._ends):
             txn.drop(tree, delete=False)
         if self._spec.bitmap:
             self.set_number(txn, b"used", 0)
+
+    def journal(self, txn: Txn) -> list[tuple[bytes, Item | None]]:
+        """Each handle that was changed while journaling, with what it was."""
+        return [(handle, decode(handle, record) if record else None) for handle, record in txn.cursor(db=self._undo)]
+
+    def forget_journal(self, txn: Txn) -> None:
+        """What was changed stays as it is."""
+        txn.drop(self._undo, delete=False)
 
     def _take_slot(self, txn: Txn) -> int:
         """The one freed last, else the first one that never was used: both trees together hold those that were."""
@@ -166,8 +175,8 @@ class Table:
             self.set_number(txn, b"used", self.number(txn, b"used") + blocks)
 
     def _note(self, txn: Txn, handle: bytes) -> None:
-        if self.journal is not None and handle not in self.journal:
-            self.journal[handle] = txn.get(handle, db=self.items)
+        if self.journaling:
+            txn.put(handle, txn.get(handle, b"", db=self.items), overwrite=False, db=self._undo)
 
 
 def _opened(env: lmdb.Environment) -> list[lmdb._Database]:

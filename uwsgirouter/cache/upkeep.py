@@ -1,4 +1,4 @@
-"""What caches need from time to time: items whose life is over go, stores are written to the disk.
+"""What caches need from time to time: items whose life is over go, stores are written, runs of scripts are settled.
 
 One idea: one process of a router does it (the one that runs the scripts), as often as the configuration says, so that
 look-ups need not. ``now`` is passed in (monotonic seconds); it may wait for the disk and for other writers, which is
@@ -13,8 +13,10 @@ from uwsgirouter.cache.cache import Cache
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.settings.settings import Settings
 
-IDLE = 60.0
-"""Seconds between two looks when nothing is to be done."""
+IDLE = 1.0
+"""Seconds between two looks for a run of scripts that failed."""
+PENDING = 0.1
+"""Seconds between two looks whether our own run is in force."""
 
 
 class Upkeep:
@@ -40,7 +42,16 @@ class Upkeep:
                 cache = self._caches.named(name)
                 self._next_sync[name] = now + cache.spec.store_sync
                 cache.sync()
-        return max(0.0, min([self._next_sweep, now + IDLE, *self._next_sync.values()]) - now)
+        patience = IDLE if self._settle() else PENDING
+        return max(0.0, min([self._next_sweep, now + patience, *self._next_sync.values()]) - now)
+
+    def _settle(self) -> bool:
+        """Whether our own run is in force in every cache."""
+        settled = [cache.settle() for cache in self._caches]
+        for cache in self._caches:
+            if cache.recover():
+                self._say(f"cache {cache.spec.name}: what a failed reload had set is undone")
+        return all(settled)
 
     def _sweep(self, cache: Cache) -> None:
         cache.check_readers()

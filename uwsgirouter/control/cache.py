@@ -12,7 +12,8 @@ import json
 import sys
 from collections.abc import Iterator
 
-from uwsgirouter.cache.cache import Cache, CacheFull, CacheTrouble
+from uwsgirouter.cache.access import CacheFull, CacheTrouble
+from uwsgirouter.cache.cache import Cache
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.environment import Role
 from uwsgirouter.cache.place import Running, running

@@ -25,6 +25,12 @@ KEY_MAX = 255
 LENGTH_UNKNOWN = -1
 """The body's length when CONTENT_LENGTH is absent or is not plain digits."""
 
+LENGTH_MOST = 1 << 62
+"""What a longer length counts as: no limit lets it through, and nothing overflows."""
+
+DIGITS_MOST = 1000
+"""Digits of a length that are looked at; Python refuses to convert many thousands."""
+
 _U16 = Struct("<H")
 _HEADER = Struct("<BHB")
 
@@ -151,6 +157,6 @@ def _length(value: bytes) -> int:
     """Bytes of body: an empty value is none (nginx sends it with a GET); anything but digits is unknown."""
     if not value:
         return 0
-    if value.isdigit() and len(value) < 19:
-        return int(value)
+    if value.isdigit():
+        return min(int(value), LENGTH_MOST) if len(value) < DIGITS_MOST else LENGTH_MOST
     return LENGTH_UNKNOWN

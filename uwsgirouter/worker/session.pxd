@@ -19,6 +19,7 @@ cdef class Session:
     cdef public long long left
     cdef public Pump up, down
     cdef public bint passed
+    cdef bint _with_body
     cdef object _tried, _watcher, _cut, _why, _body, _lent
     cdef Py_ssize_t _end
     cdef int _attempts

@@ -91,6 +91,7 @@ class Session:
         "_tried",
         "_watcher",
         "_why",
+        "_with_body",
         "client",
         "deadline",
         "down",
@@ -128,6 +129,7 @@ class Session:
         self.down: Pump | None = None
         self._cut: OSError | None = None
         """The reset that a write to the node met: the kernel tells it once, and a read then meets a clean end."""
+        self._with_body = False
         self.passed = False
         """The client's descriptor is on its way to the node, and may be taken."""
         self._why = _NO_NODE
@@ -195,8 +197,10 @@ class Session:
                 self.fail(Cause.NO_KEY)
                 return
         self.key = key
-        if length > 0 and router.handles_bodies and self._body_is_handled(length, upgrade):
-            return
+        if length > 0:
+            self._with_body = True
+            if router.handles_bodies and self._body_is_handled(length, upgrade):
+                return
         self._find()
 
     def _find(self) -> None:
@@ -307,7 +311,10 @@ class Session:
         if router.limit_post and length > router.limit_post:
             self.fail(Cause.TOO_LARGE, f"{length} bytes")
             return True
-        if not router.post_buffering or upgrade or len(self.packet) - self._end >= length:
+        if not router.post_buffering or upgrade or self.left < 0:
+            return False
+        if not self.left:
+            self._end = len(self.packet)  # all of it came with the packet: it can be sent again as it is
             return False
         if router.ask is None and not router.fallback_on_no_key and self._look() is None:
             # Better now than when all of the body was sent.
@@ -514,7 +521,7 @@ class Session:
                 self.abort(Cause.NODE_RESET, error.strerror or str(error))
             else:
                 self.no_answer(Cause.NODE_RESET, error.strerror or str(error))
-        elif self._owes_body() or self._uploads() or self._cut is not None:
+        elif self._with_body or self._owes_body() or self._cut is not None:
             # A node that closes with body unread resets: an early answer. It was passed on; let the client read it.
             self._linger(_LINGER_RESET)
         else:
