@@ -2,6 +2,8 @@
 # Each target installs what it needs (scripts/setup), so that a fresh clone works at once.
 
 PYTHON_IN_VENV = .venv/bin/python
+# Most tests wait for processes: three beside each other take half the time on two cores. A file's tests stay together.
+BESIDE = -n 3 --dist loadfile
 
 .PHONY: run test check bench docs coverage clean
 
@@ -11,8 +13,8 @@ run:
 
 test: check
 	@scripts/setup test
-	$(PYTHON_IN_VENV) -m pytest
-	UWSGIROUTER_PURE=1 $(PYTHON_IN_VENV) -m pytest tests/protocol tests/worker
+	$(PYTHON_IN_VENV) -m pytest $(BESIDE)
+	UWSGIROUTER_PURE=1 $(PYTHON_IN_VENV) -m pytest $(BESIDE) tests/protocol tests/worker
 
 check:
 	@scripts/setup check

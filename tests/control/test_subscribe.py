@@ -133,7 +133,7 @@ def test_a_unix_server_that_comes_back_at_its_path_is_found(servers: Servers) ->
 @pytest.mark.parametrize(
     ("server", "code", "message"),
     [
-        (f"127.0.0.1:{free_udp_port()}", Exit.NOT_SENT, "Connection refused"),
+        ("127.0.0.1:1", Exit.NOT_SENT, "Connection refused"),
         ("/nowhere/at.all", Exit.NO_CONNECTION, "No such file or directory"),
         ("no.such.name.invalid:1", Exit.NO_ADDRESS, "host name 'no.such.name.invalid'"),
     ],

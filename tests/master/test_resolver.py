@@ -411,7 +411,7 @@ def test_a_session_under_way_ends_at_the_old_address(servers: Servers, zone: Nam
         first.wait_for(1)
         zone.records["app.test", "A"] = ["127.0.0.2"]
         router.wait_for_log("app.test is now 127.0.0.2")
-        assert fetch(listen).body == b"second"
+        wait_until(lambda: fetch(listen).body == b"second", 5, "the workers know, too")
         go_on.set()
         assert client.reply().body == b"first"
 
@@ -427,7 +427,7 @@ def test_the_resolver_is_replaced_and_goes_with_its_configuration(servers: Serve
     wait_until(lambda: resolver_of(router) not in (0, pid), 5, "another one")
     zone.records["app.test", "A"] = ["127.0.0.2"]
     router.wait_for_log("app.test is now 127.0.0.2")
-    assert fetch(listen).body == b"second"
+    wait_until(lambda: fetch(listen).body == b"second", 5, "the workers know, too")
     zone.silent = True
     router.rewrite(f"{head}fastrouter-to = app.test:{port}\nfastrouter-timeout = 33\n")
     router.hup()

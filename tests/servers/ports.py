@@ -5,8 +5,11 @@ The kernel's tables are read, so that a test's own probe is never a session of t
 
 from __future__ import annotations
 
+import os
+import random
 import socket
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 _TCP_LISTEN = 10
@@ -14,7 +17,11 @@ _SOCK_DIAG_BY_FAMILY = 20
 _NETLINK_SOCK_DIAG = 4
 _REQUEST_DUMP = 0x301
 _UNIX_ACCEPTING = 0x10000
-_given: set[int] = set()
+
+FIRST, LAST = 10_000, 32_000
+"""Below the ports that the kernel gives to outgoing connections (from 32768 on): none of those is ever in the way."""
+SHARES = 8
+"""Test processes beside each other (pytest-xdist), each with its own part of the ports."""
 
 
 def free_port() -> int:
@@ -28,13 +35,30 @@ def free_udp_port() -> int:
 
 
 def _free(kind: socket.SocketKind) -> int:
-    while True:
-        with socket.socket(socket.AF_INET, kind) as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given:
-            _given.add(port)
+    for port in _ports:
+        if _is_free(socket.AF_INET, kind, "127.0.0.1", port) and _is_free(socket.AF_INET6, kind, "::1", port):
             return port
+    raise AssertionError("no port is left for this run")
+
+
+def _share() -> Iterator[int]:
+    """The ports of this process, from a random one on: another run may go on beside this one."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % SHARES
+    size = (LAST - FIRST) // SHARES
+    begin = random.randrange(size)
+    return (FIRST + number * size + (begin + step) % size for step in range(size))
+
+
+_ports = _share()
+
+
+def _is_free(family: socket.AddressFamily, kind: socket.SocketKind, host: str, port: int) -> bool:
+    with socket.socket(family, kind) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def local(port: int | None = None) -> str:

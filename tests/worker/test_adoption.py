@@ -127,10 +127,14 @@ def test_one_that_closes_without_a_byte_may_have_adopted(site: Site) -> None:
 
     baseline = site.descriptors()
     key, node = site.serve(handler, "unix")
-    with Client(site.tcp) as client:
-        client.send(packet(get(key)))
-        assert client.read_all() == (b"", End.EOF)
-    site.router.wait_for_log(f"{node.address} took over a client of key {key}, or closed without an answer")
+
+    def told() -> bool:
+        with Client(site.tcp) as client:
+            client.send(packet(get(key)))
+            assert client.read_all() == (b"", End.EOF)
+        return f"{node.address} took over a client of key {key}, or closed without an answer" in site.router.log()
+
+    wait_until(told, 5, "the line, of which there are ten a second")
     site.assert_released(key, node, baseline)
 
 

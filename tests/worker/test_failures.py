@@ -157,12 +157,14 @@ def test_a_node_that_ends_without_an_answer(relaying: Site, handler: Callable[[C
     site.announce(both, live.address)
     assert [site.fetch(both, kind).body for _ in range(4)] == [b"live"] * 4
     tried = len(bad.connections)
-    assert tried >= 2
+    # One that resets before our packet is out has not even accepted it: it is marked, and tried once.
+    assert tried >= (1 if handler in (close_at_once, reset_at_once) else 2)
     alone = site.announce(site.key(), bad.address)
     site.announce(alone, bad.address)
     status, cause = told(site.fetch(alone, kind, body=b"a body"))
     assert status == 502
-    assert cause in ({"node-closed"} if handler is close_after_packet else {"node-closed", "node-reset"})
+    causes = {"node-closed"} if handler is close_after_packet else {"node-closed", "node-reset"}
+    assert cause in (causes | {"connect-failed"} if handler in (close_at_once, reset_at_once) else causes)
     assert len(bad.connections) == tried + 1
     bad.expect_errors()
     site.assert_released(both, live, baseline)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import select
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from tests.servers import Client, Connection, End, Node, Reply, Servers, get, post, wait_until
-from tests.worker.site import Site
+from tests.servers import Client, Connection, End, Node, Reply, Servers, answer, get, post, wait_until
+from tests.worker.site import KINDS, Site
 from tests.worker.test_failures import deaf, stuffed, told
 from tests.worker.ways import WAYS, Way, Ways, accounted, counts, growth
 
@@ -154,6 +157,36 @@ def test_a_node_that_was_offered_the_client_and_closes(ways: Ways, way_name: str
             client.send_packet(get(key))
             assert client.read_all() == (b"", End.EOF)
     way.site.router.wait_for_log(f"node {address} took over a client of key {key}, or closed without an answer")
+
+
+HOG = """
+import os, socket, sys
+os.setuid(int(sys.argv[1]))
+ours, theirs = socket.socketpair()
+for _ in range(100):
+    socket.send_fds(ours, [b"x"], [0])
+print("full", flush=True)
+sys.stdin.read()
+"""
+"""Has as many descriptors on their way as its user may have with ``max-fd = 64``, and more."""
+
+
+def test_descriptors_that_the_kernel_passes_no_more_of(started: Servers) -> None:
+    """So many of a user may be on their way to nodes that do not accept yet; that says nothing against a node."""
+    user = "54321"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOG, user], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as hog:
+        assert hog.stdout is not None
+        assert hog.stdout.readline() == "full\n"
+        node = started.node(answer(b"live"), started.path("live.sock"))
+        Path(node.address).chmod(0o777)
+        limits = f"uid = {user}", "max-fd = 64"
+        site = Site(started, f"fastrouter-to = {node.address}", *limits, announced=False)
+        with accounted(site, {"requests": 3, "answered": 3}):
+            assert [site.fetch("a.example", kind).body for kind in KINDS] == [b"live"] * 3
+        hog.communicate("")
+    assert "as failed" not in site.router.log()
 
 
 # -- timeouts -------------------------------------------------------------------------------------------------------

@@ -121,8 +121,15 @@ def test_a_mapper_that_raises(site: Asking, what: str, detail: str) -> None:
     assert site.router.workers() == [site.worker]
 
 
+@pytest.fixture(scope="module")
+def second(started: Servers) -> Asking:
+    """Another one, which has a log of its own: the failures of a second do not fit into one."""
+    return Asking(started, "no-fd-passing = true")
+
+
 @pytest.mark.parametrize("what", ["number", "list", "empty", "nul", "port", "modifier", "long"])
-def test_a_mapper_that_names_no_address(site: Asking, what: str) -> None:
+def test_a_mapper_that_names_no_address(second: Asking, what: str) -> None:
+    site = second
     key = f"{what}.example"
     with accounted(site, {"requests": 1, "mapper-failed": 1}):
         assert told(site.fetch(key)) == (502, "mapper-failed")
@@ -405,9 +412,9 @@ SLOW: dict[str, Callable[[Servers], None]] = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def slow() -> Iterator[dict[str, Future[None]]]:
-    """All of them, begun."""
+    """All of them, begun when the module's first test is."""
 
     def run(name: str) -> None:
         with contextlib.closing(Servers()) as servers:

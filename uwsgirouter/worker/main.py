@@ -96,7 +96,7 @@ class Worker:
         self.table = RouteTable(WeightedRoundRobin)
         self.uplink = Uplink(self.loop, post.channel, self.table, self)
         direct = direct_nodes(settings)
-        mapper = Mapping(settings, self.table, direct, post.caches, self.log).choose(post.announced)
+        mapper = Mapping(settings, self.table, direct, post.caches, self.log, post.number).choose(post.announced)
         self.router = Router(
             settings,
             self.table,

@@ -37,14 +37,17 @@ def direct_nodes(settings: Settings) -> DirectNodes:
 
 
 class Mapping:
-    """What choosing a mapper takes. ``caches``: the directory of the named caches (empty: there are none)."""
+    """What choosing a mapper takes. ``caches``: the directory of the named caches (empty: there are none). ``worker``: our number."""
 
-    def __init__(self, settings: Settings, table: RouteTable, direct: DirectNodes, caches: str, log: Log) -> None:
+    def __init__(
+        self, settings: Settings, table: RouteTable, direct: DirectNodes, caches: str, log: Log, worker: int = 0
+    ) -> None:
         self.settings = settings
         self._table = table
         self._direct = direct
         self._directory = caches
         self._log = log
+        self._worker = worker
         self._strip_port = settings.flag("fastrouter-strip-port")
 
     def choose(self, announced: bool) -> Mapper:
@@ -83,7 +86,7 @@ class Mapping:
 
         monkey.patch_all(signal=False)
         caches = self._open_caches()
-        install(self.settings, caches, self._log)
+        install(self.settings, caches, self._log, self._worker)
         run_shared(self.settings, caches)
         return ScriptMapper(load(code), self._direct, 1 + self.settings.number("fastrouter-max-retries"))
 

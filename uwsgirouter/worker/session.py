@@ -262,7 +262,7 @@ class Session:
             self._unwatch()
         if self.phase is _WAKE:
             router.ask_no_more(self)
-        node = router.other(slot, tried, self._attempts >= router.max_retries)
+        node = router.other(slot, tried, 0 < self._attempts >= router.max_retries)
         if node is None:
             self.fail(*self._why)
             return
