@@ -37,7 +37,10 @@ def direct_nodes(settings: Settings) -> DirectNodes:
 
 
 class Mapping:
-    """What choosing a mapper takes. ``caches``: the directory of the named caches (empty: there are none). ``worker``: our number."""
+    """What choosing a mapper takes.
+
+    ``caches`` is the directory of the named caches (empty: there are none), ``worker`` our number.
+    """
 
     def __init__(
         self, settings: Settings, table: RouteTable, direct: DirectNodes, caches: str, log: Log, worker: int = 0
