@@ -45,6 +45,48 @@ _CAUSE_CELL = {cause: int(Counter.FAILURES) + index for index, cause in enumerat
 class Router:
     """Shared by the sessions of one worker. ``cells`` and ``inflight`` are its rows of the shared memory."""
 
+    # More than an instance dictionary shares between look-ups (30), so slots: the sessions ask all the time.
+    __slots__ = (
+        "_asking",
+        "_fresh",
+        "_fresh_timer",
+        "_quiet",
+        "_report",
+        "_say",
+        "_say_bad",
+        "adoptions",
+        "ask",
+        "await_vassal",
+        "cells",
+        "connect_timeout",
+        "direct",
+        "disk",
+        "error_pages",
+        "fallback_on_no_key",
+        "find",
+        "first_byte_timeout",
+        "forced_key",
+        "handles_bodies",
+        "idle",
+        "idle_timeout",
+        "inflight",
+        "is_asleep",
+        "keep_modifiers",
+        "limit_post",
+        "loop",
+        "max_retries",
+        "passes_descriptors",
+        "post_buffering",
+        "post_buffering_dir",
+        "relay",
+        "scratch",
+        "sessions",
+        "table",
+        "ticks",
+        "timeout",
+        "vassals",
+    )
+
     def __init__(
         self,
         settings: Settings,
