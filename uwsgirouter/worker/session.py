@@ -431,8 +431,7 @@ class Session:
         if (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
         if upstream.family == _UNIX and router.ticks >= node.pass_after and self._may_pass(data, node):
-            sent = send_with(upstream, data, self.client.fileno(), _FLAGS)
-            self.passed = True
+            sent = self._send_with_client(upstream, data)
         else:
             sent = upstream.send(data, _FLAGS)
             self.passed = False
@@ -449,6 +448,17 @@ class Session:
             self._start_up(upstream, data[sent:])
         else:
             router.watch_later(self)
+
+    def _send_with_client(self, upstream: Stream, data: bytes) -> int:
+        self.passed = True
+        try:
+            return send_with(upstream, data, self.client.fileno(), _FLAGS)
+        except OSError as error:
+            if error.errno != errno.ETOOMANYREFS:
+                raise
+        # Too many descriptors of our user are on their way to nodes that have not accepted: no fault of this one.
+        self.passed = False
+        return upstream.send(data, _FLAGS)
 
     def _may_pass(self, data: bytes, node: Node) -> bool:
         """Whether the node may have the client's descriptor: nothing of the request is still to come.
