@@ -250,12 +250,17 @@ def test_an_application_fails_in_the_middle(sites: Sites, name: str, kind: str) 
 
 @pytest.mark.parametrize("name", [*ADOPTING, *PLAIN])
 def test_a_client_goes_in_the_middle(sites: Sites, name: str) -> None:
-    held = sites.held(name)
-    for kind in ("tcp", "unix"):
+    held, before = sites.held(name), sites.site.stats()
+    for count, kind in enumerate(("tcp", "unix"), 1):
         with sites.ask(name, f"/big?{20 * MEGABYTE}", kind) as client:
             client.read(100_000)
+            adopted = before.numbers["adopted"] + (count if name in ADOPTING else 0)
+            wait_until(lambda adopted=adopted: sites.adopted() == adopted, 5.0, "the router knows who answers")
             client.reset()
         wait_until(lambda: sites.inflight() == 0, 5.0, "the node is done with it")
+    after = sites.site.stats()
+    assert after.numbers["clients gone"] == before.numbers["clients gone"] + 2
+    assert after.causes == before.causes, "no node is to blame"
     assert sites.fetch(name, "/whole?1").status == 200
     wait_until(lambda: sites.held(name) <= held, 5.0, "the node has closed what it had")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.twins import Request, Twins, record
 from tests.end_to_end.ways import nodes
-from tests.servers import Connection, End, Handler, Servers, announce, free_port, packet, reset_at_once
+from tests.servers import Connection, End, Handler, Servers, announce, free_port, packet, reset_after_packet
 from tests.servers.wire import Variables, get
 
 MISSING = "missing.sock"
@@ -73,7 +73,7 @@ def reset_midway(connection: Connection) -> None:
     connection.reset()
 
 
-@pytest.mark.parametrize("bad", [close_when_read, reset_at_once], ids=["closes", "resets"])
+@pytest.mark.parametrize("bad", [close_when_read, reset_after_packet], ids=["closes", "resets"])
 def test_a_get_goes_to_another_node_when_one_leaves_without_a_word(servers: Servers, bad: Handler) -> None:
     recorders = {"bad": servers.node(bad), "good": servers.node(record)}
     twins = Twins(servers, to(*(node.address for node in recorders.values())), recorders)

@@ -41,6 +41,7 @@ Kill = tuple[float, float]
 def two_workers(servers: Servers, *lines: str) -> Router:
     """A router with two workers that serve."""
     node = servers.node(answer(b"served"))
+    node.expect_errors()  # a worker may be killed between connecting and sending
     config = ["[uwsgirouter]", f"fastrouter = {local()}", "fastrouter-processes = 2", f"fastrouter-to = {node.address}"]
     router = servers.router(config="\n".join([*config, *lines, ""]))
     wait_for_serving(router, 2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.model.made import put, table, view
 from uwsgirouter.model.events import Gone
 from uwsgirouter.model.node import State
-from uwsgirouter.model.table import FALLBACK_KEY
+from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY
 from uwsgirouter.settings.address import parse_peer
 
 
@@ -84,7 +84,9 @@ def test_clear_forgets_all() -> None:
 def test_available_unless_all_drain() -> None:
     assert not table().available()
     assert table(put(1)).available()
-    assert table(put(1, state=State.DOWN)).available(), "a last resort is tried"
+    assert table(put(1, STATIC_KEY, state=State.DOWN)).available(), "its grace time ends by itself"
+    assert not table(put(1, state=State.DOWN)).available(), "it announces itself when it is back"
+    assert table(put(1, state=State.DOWN), put(2)).available()
     assert not table(put(1, state=State.DRAINING)).available()
     assert table(put(1, state=State.DRAINING), put(2)).available()
 
@@ -92,6 +94,7 @@ def test_available_unless_all_drain() -> None:
 def test_fallback_nodes_alone_are_not_enough() -> None:
     assert not table(put(1, FALLBACK_KEY)).available()
     assert table(put(1, FALLBACK_KEY), put(2)).available()
+    assert table(put(1, FALLBACK_KEY), put(2, state=State.DOWN)).available(), "the fallback answers for it"
 
 
 def test_fail_marks_at_once() -> None:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
+
 from tests.servers.ports import is_bound_udp, is_listening, local
 from tests.servers.process import Process, wait_until
 
@@ -104,8 +106,7 @@ class Router(Process):
 
     def workers(self) -> list[int]:
         """The pids of its workers, lowest first."""
-        titled = [child for child in self.children() if " ".join(child.cmdline()).startswith(self.worker_title)]
-        return sorted(child.pid for child in titled)
+        return sorted(child.pid for child in self.children() if _title(child).startswith(self.worker_title))
 
     def wait_for_workers(self, count: int, deadline: float = 5.0) -> list[int]:
         """Wait until there are exactly so many workers; their pids."""
@@ -114,6 +115,14 @@ class Router(Process):
     def hup(self) -> None:
         """Ask for a reload."""
         self.signal(signal.SIGHUP)
+
+
+def _title(process: psutil.Process) -> str:
+    """What ``ps`` shows of it, empty when it has ended since it was found."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 class FastRouter(Router):

@@ -62,13 +62,38 @@ def test_check_says_what_the_router_would_do(files: Files) -> None:
         "(router.conf:6)",
         "nodes announce themselves on /tmp/announce, unix datagrams, and expire 20 seconds after their last "
         "announcement (router.conf:7)",
-        "static node 127.0.0.1:3031 (router.conf:5)",
         "2 router workers",
         "configuration ok",
     ]
     lines = report.check_text(Settings.of(), True).splitlines()
     assert lines[0] == "listens on the sockets that systemd passes (LISTEN_FDS)"
     assert lines[1:3] == ["no way to find nodes", "1 router worker"]
+
+
+@pytest.mark.parametrize(
+    ("text", "ways"),
+    [
+        (
+            "fastrouter-to = 127.0.0.1:1\nfastrouter-to = /run/a",
+            ["static node 127.0.0.1:1 (router.conf:3)", "static node /run/a (router.conf:4)"],
+        ),
+        ("fastrouter-use-base = /run/", ["nodes are found by fastrouter-use-base = /run/ (router.conf:3)"]),
+        (
+            "cache = 5\nfastrouter-use-cache\nfastrouter-to = 127.0.0.1:1",
+            ["nodes are found by fastrouter-use-cache = default (router.conf:4)"],
+        ),
+        (
+            "fastrouter-use-code-string = 0:m.py:get\nfastrouter-fallback = :2",
+            [
+                "nodes are found by fastrouter-use-code-string = 0:m.py:get (router.conf:3)",
+                "fallback node 127.0.0.1:2 (router.conf:4)",
+            ],
+        ),
+    ],
+)
+def test_check_names_the_way_that_is_used(files: Files, text: str, ways: list[str]) -> None:
+    settings = files.load(f"[uwsgi]\nfastrouter = 127.0.0.1:1\n{text}")
+    assert report.check_text(settings, False).splitlines()[1 : len(ways) + 1] == ways
 
 
 @pytest.mark.parametrize("heading", SECTIONS.values())

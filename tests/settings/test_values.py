@@ -76,8 +76,6 @@ BAD = [
     ("fastrouter", "::1:80", "brackets"),
     ("fastrouter", "127.0.0.1:70000", "65535"),
     ("fastrouter", "127.0.0.1:3017\n", "line break"),
-    ("fastrouter-to", ":3031", "every interface"),
-    ("fastrouter-to", "0.0.0.0:3031", "every interface"),
     ("fastrouter-to", "127.0.0.1:0", "from 1 to 65535"),
     ("fastrouter-subscription-server", "=0", "announcements arrive on"),
     ("fastrouter-subscription-server", "fd://3", "announcements arrive on"),
@@ -118,6 +116,14 @@ def test_refused_with_what_is_allowed(name: str, text: str, message: str) -> Non
 )
 def test_addresses_keep_their_text(name: str, text: str) -> None:
     assert getattr(parse(BY_NAME[name], text), "text", None) == text
+
+
+@pytest.mark.parametrize("name", ["fastrouter-to", "fastrouter-fallback", "fastrouter-emperor-socket"])
+@pytest.mark.parametrize(
+    ("text", "place"), [(":80", "127.0.0.1:80"), ("0.0.0.0:80", "127.0.0.1:80"), ("[::]:80", "[::1]:80")]
+)
+def test_every_interface_as_a_place_to_connect_to_is_this_machine(name: str, text: str, place: str) -> None:
+    assert getattr(parse(BY_NAME[name], text), "text", None) == place
 
 
 @pytest.mark.parametrize("option", [row for row in OPTIONS if row.low is not None], ids=lambda row: row.name)

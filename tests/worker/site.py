@@ -12,6 +12,7 @@ import re
 import signal
 from pathlib import Path
 
+from tests.master.watching import title
 from tests.servers import (
     Handler,
     Node,
@@ -47,6 +48,7 @@ class Site:
             config += [f"fastrouter-subscription-server = {self.server}", "subscription-tolerance = 600"]
         self.router = servers.router(config="\n".join([*config, *lines, ""]))
         (self.worker,) = self.router.wait_for_workers(1)
+        wait_until(lambda: "starting" not in title(self.worker), 5, "the worker is up")
         self._numbers = itertools.count(1)
         self._probe = servers.node(answer(b"probe")) if announced else None
         if announced:

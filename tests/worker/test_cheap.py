@@ -65,3 +65,19 @@ def test_going_cheap_twice(servers: Servers, kind: str) -> None:
         assert fetch(address, "b.example").body == b"fresh"
         announce(server, "b.example", fresh.address, UNSUBSCRIBE)
         router.wait_for_log("going cheap: no node is there", count=2 * (turn + 1))
+
+
+def test_the_last_node_is_dead(servers: Servers) -> None:
+    """The request that finds it so is told; the next ones wait for whoever announces itself, or for nobody of ours."""
+    server = f"127.0.0.1:{free_udp_port()}"
+    lines = [f"fastrouter = {local()}", f"fastrouter-subscription-server = {server}", "fastrouter-cheap = true"]
+    router = servers.router(config="\n".join(["[uwsgi]", *lines, ""]))
+    router.wait_for_log("cheap mode: waiting for a node")
+    announce(server, "a.example", local())
+    router.wait_for_log("leaving cheap mode")
+    assert fetch(router.address, "a.example").status == 502
+    router.wait_for_log("going cheap: no node is there")
+    with Client(router.address) as waiting:
+        waiting.send(packet(get("a.example")))
+        announce(server, "a.example", servers.node(answer(b"fresh")).address)
+        assert waiting.reply().body == b"fresh"

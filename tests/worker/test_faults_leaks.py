@@ -218,7 +218,7 @@ def test_five_thousand_faults_leave_nothing_behind(started: Servers) -> None:
 
     begin = time.monotonic()
     assert site.fetch(faults.keys["answering"], body=bytes(LONG)).status == 200
-    assert time.monotonic() - begin < 0.5
+    assert time.monotonic() - begin < 1.0
     wait_until(faults.is_quiet, 10, "no session is left")
     wait_until(
         lambda: site.descriptors() <= descriptors, 5, f"{descriptors} descriptors, as before: {links(site.worker)}"

@@ -163,6 +163,7 @@ def accounted(site: Site, what: dict[str, int], deadline: float = 5.0) -> Iterat
         left = stats.numbers["in flight"], max(0, site.descriptors() - descriptors)
         if (grown, left) == (what, (0, 0)) or time.monotonic() > end:
             break
+        time.sleep(0.01)
     assert grown == what, f"counted {grown}, expected {what}"
     assert left == (0, 0), f"{left[0]} in flight, {left[1]} descriptors too many: {links(site.worker)}"
 

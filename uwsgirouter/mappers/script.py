@@ -48,14 +48,14 @@ def load(code: CodeString) -> Function:
     try:
         spec.loader.exec_module(module)
     except SystemExit as leaving:
-        raise BootError(f"fastrouter-use-code-string: {code.file} called exit({leaving.code!r})") from None
+        raise BootError(f"{code.file} called exit({leaving.code!r})") from None
     except OSError as error:
         if error.filename == path:
-            raise BootError(f"fastrouter-use-code-string: cannot read {path}: {error.strerror}") from None
+            raise BootError(f"cannot read {path}: {error.strerror}") from None
         raise
     function = getattr(module, code.function, None)
     if not callable(function):
-        raise BootError(f"fastrouter-use-code-string: {code.file} has no function {code.function}")
+        raise BootError(f"{code.file} has no function {code.function}")
     return function  # type: ignore[no-any-return]
 
 

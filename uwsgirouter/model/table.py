@@ -43,9 +43,14 @@ class RouteTable:
     def available(self) -> bool:
         """Whether any node may be given a request (cheap mode asks).
 
-        Fallback nodes do not count: they stand in for others, and would keep the router from ever being cheap.
+        A node that failed and has to announce itself again is none: whoever shares the sockets with a cheap router
+        would answer what the router can only refuse. Fallback nodes stand in for such nodes, but not for none at all:
+        they would keep the router from ever being cheap.
         """
-        return any(node.state is not State.DRAINING and node.key != FALLBACK_KEY for node in self.nodes.values())
+        nodes = [node for node in self.nodes.values() if node.state is not State.DRAINING and node.key != FALLBACK_KEY]
+        if any(node.state is not State.DOWN or node.key == STATIC_KEY for node in nodes):
+            return True
+        return bool(nodes) and FALLBACK_KEY in self.slots
 
     def fail(self, node: Node) -> None:
         """Mark a node at once where its failure was seen; the master's word follows. Does not yield.

@@ -90,13 +90,20 @@ def _each(settings: Settings, option: str, run: Callable[[str], None]) -> None:
             if leaving.code not in (None, 0):
                 raise ScriptError(f"{what}: it exited with {leaving.code!r}") from leaving
         except Exception as error:
-            raise ScriptError(f"{what}: {type(error).__name__}: {error}", _traceback(error)) from error
+            raise failure(what, error) from error
 
 
-def _traceback(error: BaseException) -> str:
+def failure(what: str, error: BaseException, ours: tuple[str, ...] = ()) -> ScriptError:
+    """What a script raised, as an error of the place ``what``; ``ours`` are further files that are not the script's."""
+    if isinstance(error, BootError):
+        return ScriptError(f"{what}: {error}")
+    return ScriptError(f"{what}: {type(error).__name__}: {error}", _traceback(error, (*_OURS, *ours)))
+
+
+def _traceback(error: BaseException, ours: tuple[str, ...]) -> str:
     """The traceback as the script's author knows it: without the frames that led to the script."""
     frames: TracebackType | None = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename in _OURS:
+    while frames is not None and frames.tb_frame.f_code.co_filename in ours:
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
 

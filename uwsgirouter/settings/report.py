@@ -9,6 +9,7 @@ import textwrap
 
 from uwsgirouter.settings import application, values
 from uwsgirouter.settings.address import Kind
+from uwsgirouter.settings.mapping_checks import way
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.table import OPTIONS, SECTIONS, WITHOUT_VALUE, Option, Type
 
@@ -115,12 +116,35 @@ def _listeners(settings: Settings, inherits_sockets: bool) -> list[str]:
         real = shared[address.port] if address.kind is Kind.SHARED else address
         name = address.text if real is address else f"{real.text} (shared-socket {address.text})"
         lines.append(f"listens on {name}, {real.kind.value} ({settings.where('fastrouter', index)})")
+    for index, path in enumerate(settings.texts("fastrouter-zerg")):
+        lines.append(
+            f"listens on the sockets of the zerg server at {path} ({settings.where('fastrouter-zerg', index)})"
+        )
     if inherits_sockets:
         lines.append("listens on the sockets that systemd passes (LISTEN_FDS)")
     return lines
 
 
 def _ways(settings: Settings) -> list[str]:
+    """The one way that is used (a notice names the others), and what stands in for its nodes."""
+    used = way(settings)
+    if used is None:
+        lines = ["no way to find nodes"]
+    elif used == "fastrouter-subscription-server":
+        lines = _announcements(settings)
+    elif used == "fastrouter-to":
+        lines = _each_node(settings, "static node", used)
+    else:
+        lines = [f"nodes are found by {used} = {settings.text(used)} ({settings.where(used)})"]
+    return lines + _each_node(settings, "fallback node", "fastrouter-fallback")
+
+
+def _each_node(settings: Settings, what: str, name: str) -> list[str]:
+    addresses = enumerate(settings.addresses(name))
+    return [f"{what} {address.text} ({settings.where(name, index)})" for index, address in addresses]
+
+
+def _announcements(settings: Settings) -> list[str]:
     tolerance = settings.text("subscription-tolerance")
     lines = []
     for index, address in enumerate(settings.addresses("fastrouter-subscription-server")):
@@ -129,9 +153,7 @@ def _ways(settings: Settings) -> list[str]:
             f"nodes announce themselves on {address.text}, {'unix datagrams' if address.is_unix else 'UDP'}, "
             f"and expire {tolerance} seconds after their last announcement ({where})"
         )
-    for index, address in enumerate(settings.addresses("fastrouter-to")):
-        lines.append(f"static node {address.text} ({settings.where('fastrouter-to', index)})")
-    return lines or ["no way to find nodes"]
+    return lines
 
 
 def _applications(settings: Settings) -> list[str]:
@@ -139,7 +161,8 @@ def _applications(settings: Settings) -> list[str]:
         return []
     places = ", ".join(address.text for address in settings.addresses("socket"))
     mounts = "; ".join(f"{app.target} at {app.mount or '/'}" for app in application.apps(settings))
-    return [f"runs an application on {places} in {settings.number('processes')} processes: {mounts}"]
+    count = settings.number("processes")
+    return [f"runs an application on {places} in {count} process{'es' if count > 1 else ''}: {mounts}"]
 
 
 def _workers(settings: Settings) -> str:

@@ -14,8 +14,9 @@ import re
 from collections.abc import Callable
 
 from uwsgirouter.errors import ConfigError
-from uwsgirouter.settings.address import Address, Kind, parse_listen, parse_peer
+from uwsgirouter.settings.address import Address, Kind, parse_listen
 from uwsgirouter.settings.table import Option, Type
+from uwsgirouter.settings.targets import peer
 
 Value = bool | int | float | str | Address | tuple[int, int]
 
@@ -101,10 +102,7 @@ def _listen(text: str, option: Option) -> Address:
 
 
 def _peer(text: str, option: Option) -> Address:
-    address = parse_peer(text)
-    if address.is_wildcard and not address.is_unix:
-        raise ConfigError(f"address {text!r} names every interface, so nothing can be reached at it")
-    return address
+    return peer(text)
 
 
 def _datagram(text: str, option: Option) -> Address:

@@ -136,8 +136,13 @@ def end_adoption(session: Session) -> None:
 
 
 def _died(session: Session, detail: str) -> None:
-    """A node died that had adopted the client: cut what it may have begun, or have the request answered elsewhere."""
-    if was_spoken_to(session.client) is not False:
+    """The response of a node that had adopted the client is not complete, because either of them is gone.
+
+    A client that is there has what was begun cut, or its request answered elsewhere.
+    """
+    if hung_up(session.client):
+        session.client_gone()
+    elif was_spoken_to(session.client) is not False:
         session.abort(Cause.NODE_RESET, detail)
     else:
         session.no_answer(Cause.NODE_RESET, detail)

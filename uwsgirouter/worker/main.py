@@ -23,6 +23,7 @@ from gevent.event import Event
 from setproctitle import setproctitle
 
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.table import RouteTable
@@ -279,6 +280,11 @@ def work(post: Post) -> int:
     setproctitle(f"uwsgirouter: worker {post.number} starting")
     try:
         worker = Worker(post)
+    except BootError as error:  # told by whom it concerns, in words for whom it concerns
+        log = Log(f"uwsgirouter worker {post.number}")
+        log.block(getattr(error, "traceback", ""))
+        log.say(str(error))
+        return CANNOT_BOOT
     except Exception:  # noqa: BLE001 - whatever it is, the master must hear "cannot boot", not a crash loop
         Log(f"uwsgirouter worker {post.number}").block(traceback.format_exc())
         return CANNOT_BOOT

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import gevent
 
 from uwsgirouter.log import Log
+from uwsgirouter.mappers import script
 from uwsgirouter.mappers.base import Mapper
 from uwsgirouter.mappers.cache import CacheMapper
 from uwsgirouter.mappers.direct import DirectNodes
@@ -54,7 +55,7 @@ class Mapping:
         self._strip_port = settings.flag("fastrouter-strip-port")
 
     def choose(self, announced: bool) -> Mapper:
-        """The mapper of the settings. Raises BootError, and whatever a script raises while it is loaded."""
+        """The mapper of the settings. Raises BootError; it is a ScriptError when a script fails while it is loaded."""
         mapper = self._choose(announced)
         forced = os.fsencode(self.settings.text("fastrouter-force-key"))
         if not forced:
@@ -85,13 +86,19 @@ class Mapping:
         from gevent import monkey
 
         from uwsgirouter.scripting.module import install
-        from uwsgirouter.scripting.run import run_shared
+        from uwsgirouter.scripting.run import failure, run_shared
 
         monkey.patch_all(signal=False)
         caches = self._open_caches()
         install(self.settings, caches, self._log, self._worker)
         run_shared(self.settings, caches)
-        return ScriptMapper(load(code), self._direct, 1 + self.settings.number("fastrouter-max-retries"))
+        try:
+            function = load(code)
+        except Exception as error:
+            option = "fastrouter-use-code-string"
+            what = f"{self.settings.where(option)}: {option} = {self.settings.text(option)}"
+            raise failure(what, error, (__file__, script.__file__)) from error
+        return ScriptMapper(function, self._direct, 1 + self.settings.number("fastrouter-max-retries"))
 
     def _open_caches(self) -> Caches | None:
         """This process's own: they are opened after the fork."""

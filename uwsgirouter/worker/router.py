@@ -47,6 +47,7 @@ class Router:
 
     # More than an instance dictionary shares between look-ups (30), so slots: the sessions ask all the time.
     __slots__ = (
+        "_adopters",
         "_asking",
         "_fresh",
         "_fresh_timer",
@@ -128,6 +129,8 @@ class Router:
         self.handles_bodies = bool(self.limit_post or self.post_buffering)
         self.passes_descriptors = not settings.flag("no-fd-passing")
         self.adoptions = Adoptions(loop)
+        self._adopters: set[str] = set()
+        """Addresses of nodes that were seen to adopt: of what they close at once nothing need be said."""
         self.vassals = Vassals(settings, wake)
         self.is_asleep = self.vassals.is_asleep
         self.await_vassal = self.vassals.wait
@@ -231,7 +234,9 @@ class Router:
         """``node`` took the client over. ``unproven``: it closed at once, which one that died would do as well."""
         self.cells[Counter.ANSWERED] += 1
         self.cells[Counter.ADOPTED] += 1
-        if unproven:
+        if not unproven:
+            self._adopters.add(node.address.text)
+        elif node.address.text not in self._adopters:
             self._say(
                 f"node {node.address.text} took over a client of key {printable(session.key)}, or closed without an "
                 "answer (no-fd-passing tells which)",
