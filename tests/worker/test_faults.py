@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import select
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Client, Connection, End, Node, Reply, Servers, answer, get, post, wait_until
+from tests.servers import Client, Connection, End, Node, Reply, Servers, answer, get, packet, post, wait_until
+from tests.worker.scarcity import without_descriptors
 from tests.worker.site import KINDS, Site
 from tests.worker.test_failures import deaf, stuffed, told
 from tests.worker.ways import WAYS, Way, Ways, accounted, counts, growth
@@ -157,6 +160,31 @@ def test_a_node_that_was_offered_the_client_and_closes(ways: Ways, way_name: str
             client.send_packet(get(key))
             assert client.read_all() == (b"", End.EOF)
     way.site.router.wait_for_log(f"node {address} took over a client of key {key}, or closed without an answer")
+
+
+def test_without_a_descriptor_to_wait_for_an_adopter(started: Servers) -> None:
+    """The node has the client: it serves it without the router, too."""
+    go_on = threading.Event()
+
+    def adopt(connection: Connection) -> None:
+        _, (descriptor,), _, _ = socket.recv_fds(connection.socket, 65536, 1)
+        with socket.socket(fileno=descriptor) as client:
+            connection.half_close()
+            assert go_on.wait(10)
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\nadopted")
+
+    node = started.node(adopt, started.path("adopter.sock"))
+    site = Site(started, f"fastrouter-to = {node.address}", announced=False)
+    descriptors, whole = site.descriptors(), packet(get("a.example"))
+    with accounted(site, {"requests": 1, "answered": 1, "adopted": 1}), Client(site.tcp) as client:
+        client.send(whole[:1])
+        wait_until(lambda: site.descriptors() == descriptors + 1, 5, "it is accepted")
+        with without_descriptors(site, 1):
+            client.send(whole[1:])
+            wait_until(lambda: site.stats().numbers["adopted"] == 1, 5, "it is adopted")
+            wait_until(lambda: site.descriptors() == descriptors, 5, "the router let go")
+            go_on.set()
+            assert client.reply().body == b"adopted"
 
 
 HOG = """

@@ -26,7 +26,7 @@ class Unprintable:
         raise ValueError("not to be shown")
 
 RESULTS = {
-    "nobody": None, "number": 5, "list": ["127.0.0.1:1"], "empty": "", "garbage": "no address", "nul": "/tmp/a\\0b",
+    "nobody": None, "number": 5, "list": ["127.0.0.1:1"], "empty": "", "garbage": "no address", "nul": "/a\\0b",
     "port": "127.0.0.1:99999", "modifier": "127.0.0.1:1,256", "bytes": b"\\xff\\xfe", "long": "x" * 1000000,
     "lines": "a\\nb\\r\\nHTTP/1.1 200 OK", "half": "127.0.0.1:1|", "unprintable": Unprintable(),
 }

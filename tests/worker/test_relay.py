@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.servers import Client, Connection, End, Reply, get, post, wait_until
+from tests.servers import Client, Connection, End, Reply, answer, get, packet, post, wait_until
 from tests.worker.site import KINDS, Site
 
 MB = 1 << 20
@@ -397,3 +397,14 @@ def cpu_ticks(pid: int) -> int:
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         fields = file.read().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"TRACE"])
+def test_a_request_that_tells_no_length_and_needs_none_ends_with_its_answer(site: Site, method: bytes) -> None:
+    """Not every front sends an empty CONTENT_LENGTH; the client's own direction need not end first."""
+    key, _ = site.serve(answer(b"whole"))
+    variables = [(b"REQUEST_METHOD", method), (b"HTTP_HOST", key.encode())]
+    with Client(site.tcp) as client:
+        client.send(packet(variables))
+        assert client.reply().body == b"whole"
+        wait_until(lambda: site.stats().numbers["in flight"] == 0, 5, "the session is over")

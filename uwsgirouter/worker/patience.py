@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.worker.adoption import was_spoken_to
+from uwsgirouter.worker.relay import Flow
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.session import Session
@@ -28,7 +29,8 @@ def expire(session: Session) -> None:
 
 
 def _lingering(session: Session) -> None:
-    if session.router.ticks >= session.deadline or (session.silence > LINGER_SILENCE and not session.is_reading()):
+    patience = LINGER_SILENCE if session.left else 0
+    if session.router.ticks >= session.deadline or (session.silence > patience and not session.is_reading()):
         session.close()
 
 
@@ -53,7 +55,10 @@ def _waiting(session: Session) -> None:
 
 def _relaying(session: Session) -> None:
     if session.silence > session.router.idle_timeout:
-        session.abort(Cause.IDLE_TIMEOUT, "")
+        if session.down is not None and session.down.flow is Flow.ENDED:
+            session.close()  # the answer is complete; the client kept its own direction open
+        else:
+            session.abort(Cause.IDLE_TIMEOUT, "")
 
 
 def _mapping(session: Session) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from uwsgirouter.worker.router import Router
 
 PACKET_READ = 65536
+BODILESS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
+"""Methods whose requests have no body unless they announce one (RFC 9110, 9.3)."""
 IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 
 STREAMING = -2
@@ -189,6 +191,8 @@ class Session:
             self.fail(Cause.BAD_PACKET, str(error))
             return
         came = len(data) - end
+        if length < 0 and not upgrade and self._has_no_body():
+            length = 0
         if length >= 0 and not upgrade:
             self.left = length - came if length >= came else STREAMING
         if not key:
@@ -202,6 +206,13 @@ class Session:
             if router.handles_bodies and self._body_is_handled(length, upgrade):
                 return
         self._find()
+
+    def _has_no_body(self) -> bool:
+        """Whether a request that does not tell its length has no body: nginx says so, other fronts leave it out."""
+        variables = dict(decode_vars(self.packet[: self._end]))
+        if b"CONTENT_LENGTH" in variables or b"HTTP_TRANSFER_ENCODING" in variables:
+            return False
+        return variables.get(b"REQUEST_METHOD") in BODILESS
 
     def _find(self) -> None:
         try:
@@ -513,6 +524,9 @@ class Session:
             self._client_ended()
         elif self._cut is not None:
             self.source_failed(pump, self._cut)
+        elif self._uploads() and self.upstream is not None and hung_up(self.upstream):
+            # It cannot have read it all: a reset, which sendfile(2) keeps to itself once it has sent something.
+            self.source_failed(pump, OSError(errno.ECONNRESET, os.strerror(errno.ECONNRESET)))
         elif self.phase is _WAIT:
             if self.passed:
                 let_go(self)
@@ -526,7 +540,9 @@ class Session:
         if pump is not self.down:
             self.client_gone()
         elif self.phase is _WAIT:
-            if self.passed and may_have_begun(self):
+            if self.passed and hung_up(self.client):
+                self.client_gone()
+            elif self.passed and may_have_begun(self):
                 # The node had adopted the client, and died so soon that its word was not heard.
                 self.abort(Cause.NODE_RESET, error.strerror or str(error))
             else:
@@ -558,8 +574,7 @@ class Session:
 
     def upload_failed(self, error: OSError) -> None:
         """The node takes no more of a buffered body; it may have answered, its own direction tells."""
-        if error.errno == errno.ECONNRESET:
-            self._cut = error
+        self._cut = error
 
     # -- ends ---------------------------------------------------------------------------------------------------
 
@@ -655,6 +670,9 @@ class Session:
         """Let the client read its answer: closing with its body unread would reset the connection under it."""
         self._leave_node()
         self.phase = phase
+        if phase is _LINGER_RESET and not self.left and not unsent(self.client):
+            self.close()  # it has its answer and owes nothing
+            return
         self.silence = 0
         self.deadline = self.router.ticks + LINGER_TOTAL
         if phase is _LINGER:
