@@ -97,7 +97,7 @@ class Gathering:
         self._readable.stop()
         self._parts = []
         if self._file is not None:
-            self._file.close()
+            self._let_go_of(self._file)
             self._file = None
 
     def _on_readable(self) -> None:
@@ -134,7 +134,7 @@ class Gathering:
     def _written(self, file: Any, error: OSError | None) -> None:
         if self._over:
             if file is not None:
-                file.close()
+                self._let_go_of(file)
             return
         if error is not None:
             self._owner.failed(error)
@@ -146,6 +146,10 @@ class Gathering:
         else:
             self._file = None
             self._finish(Spool(file, self._length))
+
+    def _let_go_of(self, file: Any) -> None:
+        """Closing gives the space back, which takes a while when there is much of it: not in the loop."""
+        self._disk.call(file.close, _nothing)
 
     def _finish(self, body: bytes | Spool) -> None:
         self._over = True
