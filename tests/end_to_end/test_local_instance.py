@@ -215,6 +215,8 @@ def test_one_that_dies_is_replaced_while_the_router_goes_on(servers: Servers) ->
     wait_until(lambda: site.router.log().count("local instance (pid") >= 4, 5, "another one was started")
     wait_until(lambda: not set(instance(site.router)) & set(first), 5, "nothing is left of the old one")
     wait_until(lambda: {site.body() for _ in range(20)} == {b"app", b"node"}, 5, "both serve")
+    # All of it: gunicorn loses the TERM of a process that it has just forked, and a stop waits reload-mercy for it.
+    wait_until(lambda: len(instance(site.router)) == 3 and site.router.log().count(") is ready") >= 2, 10, "it is up")
     assert site.router.workers() == workers
 
 
