@@ -25,7 +25,7 @@ CONTROL = ["-m", "uwsgirouter.control"]
 HERE = Path(__file__).resolve().parent
 KEY = "hello.example"
 NODES = ["node one", "node two"]
-READY_WITHIN = 20.0
+READY_WITHIN = 60.0
 STOPPED_WITHIN = 10.0
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -49,7 +49,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="uwsgirouter-quickstart-") as directory:
         try:
             start(parts, config, server, Path(directory))
-            wait_until(parts, lambda: answered(router), "no answer comes through the router")
+            missing = {f"Hello from {name}:" for name in NODES}
+            wait_until(parts, lambda: answered(router, missing), "not every node answers through the router")
             explain(router, server)
             return watch(parts)
         except Stop:
@@ -100,10 +101,12 @@ def spawn(parts: Parts, name: str, *arguments: str, **variables: str) -> None:
     parts[name] = subprocess.Popen([sys.executable, *arguments], env=environment, start_new_session=True)
 
 
-def answered(router: str) -> bool:
-    """A node answers through the router."""
+def answered(router: str, missing: set[str]) -> bool:
+    """Ask once; each node that answers is taken off those that are ``missing``. True when none is left."""
     ask = [*CONTROL, "request", f"http://{KEY}/", "--via", router, "--fail", "--timeout", "2"]
-    return subprocess.run([sys.executable, *ask], capture_output=True).returncode == 0
+    answer = subprocess.run([sys.executable, *ask], capture_output=True, text=True).stdout
+    missing -= {greeting for greeting in missing if answer.startswith(greeting)}
+    return not missing
 
 
 def wait_until(parts: Parts, condition: Callable[[], bool], otherwise: str) -> None:

@@ -36,7 +36,7 @@ class Quickstart:
     def ask(self) -> str:
         """What the printed command prints."""
         argv = [*CONTROL, "request", "http://hello.example/", "--via", self.router]
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20).stdout
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def gone(parts: list[psutil.Process]) -> bool:
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_runs_and_leaves_nothing(quickstart: Quickstart, stop: int) -> None:
     script = quickstart.start()
-    script.wait_for_log("Ctrl-C stops everything.", 30)
+    script.wait_for_log("Ctrl-C stops everything.", 90)
     assert f"request http://hello.example/ --via {quickstart.router}\n" in script.log()
     both = {"Hello from node one: GET /\n", "Hello from node two: GET /\n"}
-    wait_until(lambda: {quickstart.ask() for _ in range(4)} == both, 10, "both nodes answer")
+    assert {quickstart.ask() for _ in range(4)} == both, "they take turns"
     parts = script.children()
     assert len(parts) >= 8, "router and worker, two gunicorns with a worker each, two announcers"
     assert script.stop(stop, 20) == 0
@@ -78,7 +78,7 @@ def test_a_taken_port_is_named(quickstart: Quickstart, kind: socket.SocketKind) 
 
 def test_it_ends_when_a_part_ends(quickstart: Quickstart) -> None:
     script = quickstart.start()
-    script.wait_for_log("Ctrl-C stops everything.", 30)
+    script.wait_for_log("Ctrl-C stops everything.", 90)
     parts = script.children()
     announcer = next(part for part in parts if "subscribe" in part.cmdline())
     announcer.terminate()
