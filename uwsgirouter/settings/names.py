@@ -79,7 +79,7 @@ _APPLICATION_FLAGS = _words("start-unsubscribed ugreen unsubscribe-on-graceful-r
 LATER = _words(
     """
     fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss fastrouter-stats
-    fastrouter-stats-server http http-to https rawrouter sslrouter stats stats-server subscription-algo
+    fastrouter-stats-server http http-to https rawrouter sslrouter stats stats-server
     subscription-clear-on-shutdown subscription-dotsplit subscription-mountpoint
     subscription-mountpoints subscription-notify-socket subscription-tolerance-inactive
     subscription-vassal-required subscriptions-credentials-check subscriptions-sign-check
