@@ -121,7 +121,7 @@ class Registrar:
             line = describe(change, reason, self.registry.tolerance)
             if line is None:
                 continue
-            if change.happening is Happening.FULL:
+            if change.happening in (Happening.FULL, Happening.ODD_ALGO):
                 self._full(line, now)
             else:
                 self._log.line(line)

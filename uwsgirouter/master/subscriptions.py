@@ -15,15 +15,18 @@ from dataclasses import replace
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle, printable
+from uwsgirouter.model.ejection import FAULTS, WINDOW
 from uwsgirouter.model.registry import Change, Happening
 from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce, decode_announce
 from uwsgirouter.settings.address import Address, parse_peer
+from uwsgirouter.settings.algorithms import ALGORITHMS
 
 PASS_MAX = 500
 """Datagrams read in one pass of the master's loop, so that a flood cannot keep it from its workers."""
 RECEIVE_BUFFER = 4 << 20
 """Bytes asked of the kernel for datagrams that wait: a burst of some ten thousand."""
+_FAULTS = f"{FAULTS} requests reset, closed or not answered in time within {WINDOW:g} s"
 
 
 class SubscriptionServer:
@@ -100,6 +103,8 @@ def describe(change: Change, reason: str, tolerance: float) -> str | None:
         Happening.NEW: f"{node} new node: {address}",
         Happening.BACK: f"{node} node is back: {address}",
         Happening.FAILED: f"{node} marking {address} as failed ({reason})",
+        Happening.EJECTED: f"{node} leaving {address} alone for {change.detail} s ({_FAULTS})",
+        Happening.ODD_ALGO: f"{node} ignoring algo {change.detail} of {address}: not one of {', '.join(ALGORITHMS)}",
         Happening.EXPIRED: f"{node} marking {address} as failed (no announce received in {tolerance:g} seconds)",
         Happening.LEAVING: f"{node} draining node: {address} (unsubscribed)",
         Happening.LEFT: f"{node} removing node: {address} (unsubscribed)",
@@ -117,6 +122,7 @@ def _describe_configured(change: Change, reason: str) -> str | None:
     node = f"{'fallback' if change.key == FALLBACK_KEY else 'static'} node {change.address.text}"
     lines = {
         Happening.FAILED: f"marking {node} as failed ({reason})",
+        Happening.EJECTED: f"leaving {node} alone for {change.detail} s ({_FAULTS})",
         Happening.BACK: f"{node} is tried again",
         Happening.FULL: f"refusing {node} (the registry is full)",
     }
