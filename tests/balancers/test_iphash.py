@@ -89,6 +89,17 @@ def test_shares_of_the_clients_are_as_the_weights() -> None:
         assert abs(found[node.id] - 2000 * node.weight) < 300
 
 
+def test_the_clients_of_a_node_that_left_are_shared_by_all_others() -> None:
+    site = Site("iphash", [1, 1, 1, 1, 1])
+    everyone = [From(f"10.2.{number >> 8}.{number & 255}") for number in range(4000)]
+    moved = [client for client in everyone if site.begin(0, client) == 2]
+    site.remove(2)
+    found = Counter(site.begin(0, client) for client in moved)
+    assert set(found) == {0, 1, 3, 4}
+    for count in found.values():
+        assert abs(count - len(moved) / 4) < 0.3 * len(moved) / 4
+
+
 def test_equal_shares_are_even_for_any_number_of_nodes() -> None:
     for count in (2, 3, 5, 8, 16):
         balancer = AddressHash(nodes_of([1] * count), 0)

@@ -11,7 +11,7 @@ Invariant: what is computed depends on the addresses alone, not on the process o
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container
 from hashlib import blake2b
 from math import log
 
@@ -48,34 +48,27 @@ class AddressHash:
         left = [node for node in self._nodes if node not in tried]
         return self._winner(left, address) if left else None
 
-    def _winner(self, nodes: Sequence[Node], address: bytes) -> Node:
+    def _winner(self, nodes: list[Node], address: bytes) -> Node:
+        # Both numbers are as good as random and one of them is odd: then so is the product, for each node its own.
         number = number_of(address)
-        best, highest = nodes[0], -1.0
-        for node in nodes:
-            score: float = _mix(number ^ node.seed)
-            if self._weighted:
-                # -share / log(u) for u evenly between 0 and 1: the winners are as the shares. 52 bits: u is never 1.
-                score = -node.share / log(((int(score) >> 12) + 0.5) * _STEP)
-            if score > highest:
-                best, highest = node, score
-        return best
+        scores = [number * node.seed & _MASK for node in nodes]
+        if self._weighted:
+            return max(zip(nodes, scores, strict=True), key=_length)[0]
+        return nodes[scores.index(max(scores))]
+
+
+def _length(scored: tuple[Node, int]) -> float:
+    """A score made longer by weight: -share / log(u), for u evenly between 0 and 1, wins as often as the share says."""
+    node, score = scored
+    return -node.share / log(((score >> 12) + 0.5) * _STEP)  # 52 bits: u is never 1
 
 
 def seed_of(node: Node) -> int:
-    """The number of a node's address, whatever its spelling."""
+    """The number of a node's address, whatever its spelling; odd."""
     kind, host, port = node.address.identity
-    return number_of(f"{kind.name} {host} {port}".encode("utf-8", "surrogateescape")) or 1
+    return number_of(f"{kind.name} {host} {port}".encode("utf-8", "surrogateescape")) | 1
 
 
 def number_of(text: bytes) -> int:
     """64 even bits that stand for ``text`` everywhere."""
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
-
-
-def _mix(number: int) -> int:
-    """Every bit of ``number`` (64 of them) moves every bit of the result: the last steps of splitmix64."""
-    number ^= number >> 30
-    number = number * 0xBF58476D1CE4E5B9 & _MASK
-    number ^= number >> 27
-    number = number * 0x94D049BB133111EB & _MASK
-    return number ^ number >> 31
