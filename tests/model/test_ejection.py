@@ -274,3 +274,11 @@ def test_an_algorithm_that_does_not_exist_is_told_once_and_the_node_serves() -> 
     assert world.table.slots[KEY].algo == ""
     assert world.announce(0, 30, algo="") == []
     assert world.announce(0, 40, algo="best") == [Happening.UPDATED, Happening.ODD_ALGO]
+
+
+def test_the_backup_level_is_that_of_the_latest_announcement() -> None:
+    world = World()
+    for level, expected in ((2, [Happening.NEW_POOL, Happening.NEW]), (2, []), (1, [Happening.UPDATED])):
+        announce = Announce(KEY, parse_peer(address_of(0)), backup=level)
+        assert world.seen(world.registry.announce(announce, 10.0)) == expected
+        assert world.table.nodes[0].backup == level
