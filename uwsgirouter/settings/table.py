@@ -8,7 +8,17 @@ check. An alias that starts with a dash (``-c``) exists on the command line alon
 from __future__ import annotations
 
 from uwsgirouter.settings.option import SECTIONS, Option, Type
-from uwsgirouter.settings.rows import application, balancing, cache, configuration, mapping, process, router, sockets
+from uwsgirouter.settings.rows import (
+    application,
+    balancing,
+    cache,
+    configuration,
+    mapping,
+    process,
+    router,
+    sockets,
+    subscription,
+)
 
 __all__ = ["BY_NAME", "OPTIONS", "SECTIONS", "WITHOUT_VALUE", "Option", "Type"]
 
@@ -17,6 +27,7 @@ WITHOUT_VALUE = frozenset({"if-reload", "if-not-reload", "else", "endif", "endfo
 
 OPTIONS: tuple[Option, ...] = (
     router.ROWS
+    + subscription.ROWS
     + balancing.ROWS
     + mapping.ROWS
     + cache.ROWS
