@@ -41,6 +41,7 @@ THIRD_PARTY = {
     "lmdb": {"cache"},
     "psutil": {"master"},
     "dns": {"master/lookup.py"},
+    "cryptography": {"protocol/signing.py"},
     "setproctitle": {"master", "worker", "stats", "local"},
 }
 """Which layers (or which module alone) may import which library; imports for type checking count too."""

@@ -9,29 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.balancers.made import KEY, nodes_of
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.model.events import Gone, Put
-from uwsgirouter.model.node import Node, State
-from uwsgirouter.model.slot import Slot
+from uwsgirouter.model.node import State
+from uwsgirouter.model.slot import NOBODY, Slot
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.address import parse_peer
-
-KEY = b"foo.com"
-
-
-def nodes_of(weights: list[int]) -> list[Node]:
-    nodes = []
-    for id, weight in enumerate(weights):
-        node = Node(id, KEY, parse_peer(f"127.0.0.1:{3000 + id}"))
-        node.weight = weight
-        nodes.append(node)
-    return nodes
 
 
 def turns(weights: list[int], count: int, turn: int = 0) -> str:
     """The names of the nodes in the order of their turns: A is the first one."""
     balancer = WeightedRoundRobin(nodes_of(weights), turn)
-    return "".join(chr(65 + balancer.next().id) for _ in range(count))
+    return "".join(chr(65 + balancer.next(NOBODY).id) for _ in range(count))
 
 
 class Churning:
@@ -104,8 +94,8 @@ def test_one_round_gives_every_node_exactly_its_weight(weights: list[int], turn:
     """A round is as many turns as the sum of the weights, wherever it starts."""
     balancer = WeightedRoundRobin(nodes_of(weights), turn)
     equal = len(set(weights)) == 1
-    start = [balancer.next() for _ in range(skipped)]
-    round = [balancer.next() for _ in range(sum(weights))]
+    start = [balancer.next(NOBODY) for _ in range(skipped)]
+    round = [balancer.next(NOBODY) for _ in range(sum(weights))]
     assert len(start) == skipped
     if not equal:
         assert Counter(node.id for node in round) == dict(enumerate(weights))

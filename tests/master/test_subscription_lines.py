@@ -91,3 +91,20 @@ def test_the_hash_is_the_one_in_uwsgis_log() -> None:
     assert hash_key(b"foo.com") == 11571
     assert hash_key(b"") == 5381
     assert hash_key(b"\xff" * 255) < 0xFFFF
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix"), [(b"foo.com", "foo.com => leaving "), (STATIC_KEY, "] leaving static node ")]
+)
+def test_an_ejected_node_says_for_how_long_and_why(key: bytes, prefix: str) -> None:
+    change = Change(Happening.EJECTED, key, parse_peer("127.0.0.1:3031"), detail="2")
+    line = describe(change, "", 17.0)
+    assert line is not None
+    reason = "3 requests reset, closed or not answered in time within 10 s"
+    assert line.endswith(f"{prefix}127.0.0.1:3031 alone for 2 s ({reason})")
+
+
+def test_an_algorithm_that_does_not_exist_is_named_with_those_that_do() -> None:
+    change = Change(Happening.ODD_ALGO, b"foo.com", parse_peer("127.0.0.1:3031"), detail="rr")
+    expected = "foo.com => ignoring algo rr of 127.0.0.1:3031: not one of wrr, lrc, wlrc, iphash, p2c"
+    assert describe(change, "", 17.0) == PREFIX + expected

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.model.events import Put
-from uwsgirouter.model.node import State
+from uwsgirouter.model.node import FULL_SHARE, State
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.address import parse_peer
 
@@ -47,9 +47,13 @@ def view(table: RouteTable) -> View:
             node.state,
             node.since,
             node.vassal,
+            node.backup,
+            node.algo,
+            node.algo_since,
         )
         for node in table.nodes.values()
     }
+    assert all(node.share == node.weight * FULL_SHARE for node in table.nodes.values()), "nothing starts slowly here"
     slots = {key: sorted(node.id for node in slot.nodes) for key, slot in table.slots.items()}
     assert sorted(nodes) == sorted(id for ids in slots.values() for id in ids), "a node is in exactly one slot"
     return nodes, slots

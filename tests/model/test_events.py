@@ -29,6 +29,9 @@ def puts() -> st.SearchStrategy[Put]:
         state=st.sampled_from(State),
         since=st.floats(0, 1e9),
         vassal=st.binary(max_size=20),
+        backup=st.integers(0, 3),
+        algo=st.sampled_from(["", "wrr", "lrc", "no such"]),
+        algo_since=st.floats(0, 1e9),
     )
 
 
@@ -53,7 +56,15 @@ def test_every_byte_of_a_key_survives() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [[], [1], ["1", "k", "/a", 0, 0, 1, 0, 0, "up", 0.0, ""], [1, "k", "/a", 0, 0, 1, 0, 0, "?", 0, ""]]
+    "row",
+    [
+        [],
+        [1],
+        [1, "k", "/a", 0, 0, 1, 0, 0, "up", 0.0, "", 0, ""],
+        ["1", "k", "/a", 0, 0, 1, 0, 0, "up", 0.0, "", 0, "", 0.0],
+        [1, "k", "/a", 0, 0, 1, 0, 0, "?", 0, "", 0, "", 0.0],
+        [1, "k", "/a", 0, 0, 1, 0, 0, "up", 0, "", "0", "", 0.0],
+    ],
 )
 def test_a_row_of_another_shape_is_a_bug(row: list[object]) -> None:
     with pytest.raises((AssertionError, ValueError)):

@@ -10,7 +10,7 @@ from tests.model.made import put, table
 from uwsgirouter.model.node import Node, State
 from uwsgirouter.model.slot import Slot
 
-UP, DOWN, DRAINING = State.UP, State.DOWN, State.DRAINING
+UP, DOWN, DRAINING, EJECTED = State.UP, State.DOWN, State.DRAINING, State.EJECTED
 
 
 def slot_of(*states: State, weights: list[int] | None = None) -> Slot:
@@ -57,12 +57,12 @@ def test_after_a_failure_those_that_are_up_share_the_load() -> None:
 
 
 def test_failover_visits_those_up_then_those_down_each_once() -> None:
-    slot = slot_of(DOWN, UP, DRAINING, UP, DOWN)
+    slot = slot_of(DOWN, UP, DRAINING, UP, DOWN, EJECTED)
     tried: list[Node] = []
     while (node := slot.next_except(tried) or slot.last_resort(tried)) is not None:
         tried.append(node)
-    assert [node.state for node in tried] == [UP, UP, DOWN, DOWN]
-    assert sorted(node.id for node in tried) == [0, 1, 3, 4]
+    assert [node.state for node in tried] == [UP, UP, EJECTED, DOWN, DOWN]
+    assert sorted(node.id for node in tried) == [0, 1, 3, 4, 5]
 
 
 def test_a_node_of_small_weight_is_found_behind_one_of_great_weight() -> None:
@@ -76,16 +76,16 @@ def test_a_node_of_small_weight_is_found_behind_one_of_great_weight() -> None:
     st.integers(0, 9),
 )
 def test_next_except(rows: list[tuple[State, int, bool]], before: int) -> None:
-    """Never a tried or a draining one, one that is up before one that is down, and one whenever there is one."""
+    """Never a tried or a draining one, the better state first, and one whenever there is one."""
     slot = slot_of(*(row[0] for row in rows), weights=[row[1] for row in rows])
     for _ in range(before):
         slot.next()
     tried = {node for node, row in zip(slot.nodes, rows, strict=True) if row[2]}
     left = {state: {node for node in slot.nodes if node.state is state and node not in tried} for state in State}
     node = slot.next_except(tried) or slot.last_resort(tried)
-    if left[UP]:
-        assert node in left[UP]
-    elif left[DOWN]:
-        assert node in left[DOWN]
+    for state in (UP, EJECTED, DOWN):
+        if left[state]:
+            assert node in left[state]
+            break
     else:
         assert node is None

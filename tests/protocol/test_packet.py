@@ -20,6 +20,7 @@ from uwsgirouter.protocol.packet import (
     decode_vars,
     encode_packet,
     scan,
+    value_of,
 )
 
 REASONS = {"short", "bad size", "overrun", "empty name"}
@@ -325,3 +326,23 @@ def test_two_thousand_random_and_two_thousand_mutated_packets() -> None:
         assert_readers_agree(block, dice.randbytes(20))
         refused += decoded(framed(block)) is None
     assert 2000 < refused < 4000, "both sorts of outcome must have been seen"
+
+
+# -- one value ------------------------------------------------------------------------------------------------------
+
+
+@given(variables(), values(), st.binary(max_size=8))
+def test_one_value_is_the_first_one_of_that_name(items: Variables, wanted: bytes, body: bytes) -> None:
+    packet = encode_packet(items)
+    for name in {name for name, _ in items} | {b"REMOTE_ADDR", wanted}:
+        expected = next((value for other, value in items if other == name), b"")
+        assert value_of(packet + body, len(packet), name) == expected
+
+
+def test_one_value_is_never_taken_from_another_one_or_from_the_body() -> None:
+    inner = string(b"REMOTE_ADDR") + string(b"192.0.2.66")
+    packet = encode_packet([(b"A", inner), (b"REMOTE_ADDR", b"192.0.2.1"), (b"REMOTE_ADDR", b"192.0.2.2")])
+    assert value_of(packet, len(packet), b"REMOTE_ADDR") == b"192.0.2.1"
+    bare = encode_packet([(b"A", inner)])
+    assert value_of(bare + inner, len(bare), b"REMOTE_ADDR") == b""
+    assert value_of(encode_packet([]), 4, b"REMOTE_ADDR") == b""

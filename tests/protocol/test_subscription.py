@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from tests.protocol.blocks import framed, mutated, string
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.packet import decode_vars, encode_packet
-from uwsgirouter.protocol.subscription import WEIGHT_MAX, Announce, decode_announce, encode_announce
+from uwsgirouter.protocol.subscription import (
+    BACKUP_MAX,
+    HOPS_MAX,
+    WEIGHT_MAX,
+    Announce,
+    decode_announce,
+    encode_announce,
+)
 from uwsgirouter.settings.address import NOWHERE, Kind, parse_peer
 
 REASONS = {
@@ -38,6 +45,15 @@ REASONS = {
     "bad vassal",
     "vassal too long",
     "no vassal",
+    "bad backup",
+    "bad algo",
+    "bad notify",
+    "notify too long",
+    "bad unix",
+    *(f"bad {name}" for name in ("sni_key", "sni_crt", "sni_ca")),
+    *(f"{name} too long" for name in ("sni_key", "sni_crt", "sni_ca")),
+    "bad router-path",
+    "too many hops",
 }
 
 REAL = (
@@ -68,6 +84,11 @@ def assert_usable(announce: Announce) -> None:
     assert 1 <= len(announce.address.text.encode("utf-8", "surrogateescape")) <= 255
     assert announce.address.kind in (Kind.TCP4, Kind.TCP6, Kind.UNIX, Kind.ABSTRACT)
     assert announce.address.is_unix or 1 <= announce.address.port <= 65535
+    assert announce.notify == NOWHERE or announce.notify.kind in (Kind.TCP4, Kind.TCP6, Kind.UNIX, Kind.ABSTRACT)
+    assert 0 <= announce.backup <= BACKUP_MAX and 0 <= announce.unix < 1 << 63
+    assert len(announce.algo) <= 32 and announce.algo.isprintable()
+    assert max(map(len, (announce.sni_key, announce.sni_crt, announce.sni_ca))) <= 1023
+    assert announce.hops <= HOPS_MAX and all(len(id) == 16 for id in announce.route)
     assert 0 <= announce.modifier1 <= 255 and 0 <= announce.modifier2 <= 255
     assert 1 <= announce.weight <= WEIGHT_MAX
     assert announce.cores >= 0 and 0 <= announce.load < 1 << 63
@@ -258,6 +279,10 @@ def addresses() -> st.SearchStrategy[str]:
     )
 
 
+def paths() -> st.SearchStrategy[bytes]:
+    return st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60).map(str.encode)
+
+
 def announces() -> st.SearchStrategy[Announce]:
     any_node = st.builds(
         Announce,
@@ -269,6 +294,16 @@ def announces() -> st.SearchStrategy[Announce]:
         cores=st.integers(0, 1_000_000),
         load=st.integers(0, (1 << 63) - 1),
         leaving=st.booleans(),
+        backup=st.integers(0, BACKUP_MAX),
+        algo=st.sampled_from(["", "wrr", "lrc", "wlrc", "iphash", "p2c", "of.tomorrow_2"]),
+        notify=st.one_of(
+            st.just(NOWHERE), addresses().map(parse_peer).filter(lambda a: a.is_unix or not a.is_wildcard)
+        ),
+        unix=st.integers(0, (1 << 63) - 1),
+        sni_key=paths(),
+        sni_crt=paths(),
+        sni_ca=paths(),
+        route=st.lists(st.integers(0, (1 << 64) - 1).map(lambda id: b"%016x" % id), max_size=HOPS_MAX).map(tuple),
     )
     vassals = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=20).map(str.encode)
     anywhere = st.one_of(st.just(NOWHERE), addresses().map(parse_peer))
@@ -317,6 +352,83 @@ def test_a_vassal_that_stops_may_ask_to_be_kept() -> None:
     assert (announce.cleared, announce.leaving) == (True, False)
     other = decode_announce(datagram(clear=b"1"))
     assert (other.cleared, other.leaving) == (False, True), "nobody could start it again"
+
+
+# -- the fields of uWSGI 2.1 ----------------------------------------------------------------------------------------
+
+EVERYTHING = {
+    "backup": b"2",
+    "algo": b"lrc",
+    "proto": b"uwsgi",
+    "notify": b"/run/notify",
+    "sni_key": b"/etc/key.pem",
+    "sni_crt": b"/etc/crt.pem",
+    "sni_ca": b"/etc/ca.pem",
+    "vassal": b"one.ini",
+    "unix": b"1795339094",
+    "sign": b"\x80" * 256,
+}
+
+
+def test_every_field_that_an_instance_can_send() -> None:
+    announce = decode_announce(datagram(**EVERYTHING))
+    assert announce == Announce(
+        b"foo.com",
+        parse_peer("127.0.0.1:3031"),
+        backup=2,
+        algo="lrc",
+        notify=parse_peer("/run/notify"),
+        sni_key=b"/etc/key.pem",
+        sni_crt=b"/etc/crt.pem",
+        sni_ca=b"/etc/ca.pem",
+        vassal=b"one.ini",
+        unix=1795339094,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in EVERYTHING if name != "vassal"])
+def test_an_empty_field_is_an_absent_one(name: str) -> None:
+    assert decode_announce(datagram(**{name: b""})) == decode_announce(datagram())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("backup", b"-1", "bad backup"),
+        ("backup", b"1000001", "bad backup"),
+        ("unix", b"1e9", "bad unix"),
+        ("algo", b"lrc;", "bad algo"),
+        ("algo", b"a" * 33, "bad algo"),
+        ("algo", "p\u00e9".encode(), "bad algo"),
+        ("algo", b"lrc\n", "bad algo"),
+        ("notify", b"/run/\nnotify", "bad notify"),
+        ("notify", b"localhost:99", "bad notify"),
+        ("notify", b"0.0.0.0:99", "bad notify"),
+        ("notify", b":99", "bad notify"),
+        ("notify", b"127.0.0.1:0", "bad notify"),
+        ("notify", b"/" + b"n" * 107, "bad notify"),
+        ("notify", b"/" + b"n" * 255, "notify too long"),
+        ("sni_key", b"/a\0b", "bad sni_key"),
+        ("sni_crt", b"/\x1b[2J", "bad sni_crt"),
+        ("sni_ca", b"/" * 1024, "sni_ca too long"),
+        ("proto", b"http", "other protocol"),
+        ("router-path", b"0123456789abcdeg", "bad router-path"),
+        ("router-path", b"0123456789abcdef,", "bad router-path"),
+        ("router-path", b",".join([b"0123456789abcdef"] * (HOPS_MAX + 1)), "too many hops"),
+    ],
+)
+def test_fields_out_of_bounds(name: str, value: bytes, reason: str) -> None:
+    assert refusal(datagram(**{name: value})) == reason
+
+
+def test_a_vassal_without_an_address_must_speak_uwsgi_too() -> None:
+    assert refusal(datagram(vassal=b"one.ini", address=b"", proto=b"fastcgi")) == "other protocol"
+
+
+def test_the_first_router_of_the_route_is_the_origin() -> None:
+    announce = decode_announce(datagram(**{"router-path": b"00000000000000aa,00000000000000bb"}))
+    assert (announce.origin, announce.hops) == (b"00000000000000aa", 2)
+    assert (decode_announce(datagram()).origin, decode_announce(datagram()).hops) == (b"", 0)
 
 
 @given(announces())
@@ -400,7 +512,7 @@ def test_two_thousand_mutated_datagrams() -> None:
 
 def test_a_variable_hidden_in_a_value_says_nothing() -> None:
     hidden = string(b"key") + string(b"evil") + string(b"address") + string(b"/evil")
-    announce = decode_announce(datagram(notify=hidden))
+    announce = decode_announce(datagram(remark=hidden))
     assert (announce.key, announce.address.text) == (b"foo.com", "127.0.0.1:3031")
 
 

@@ -27,7 +27,7 @@ def test_sockets_of_systemd_are_enough(files: Files) -> None:
 def test_no_way_to_find_nodes_is_a_warning(files: Files) -> None:
     (notice,) = files.load("[uwsgi]\nfastrouter = :3017\n").notices
     assert "no way to find a node" in notice
-    assert files.load("[uwsgi]\nfastrouter = :3017\nfastrouter-subscription-server = :2626\n").notices == ()
+    assert files.load("[uwsgi]\nfastrouter = :3017\nfastrouter-subscription-server = 127.0.0.1:2626\n").notices == ()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,8 @@ def test_addresses_that_only_look_alike(files: Files, lines: str) -> None:
 
 
 def test_announcements_and_requests_may_have_one_port(files: Files) -> None:
-    assert files.load("[uwsgirouter]\nfastrouter = :2626\nfastrouter-subscription-server = :2626\n").notices == ()
+    text = "[uwsgirouter]\nfastrouter = 127.0.0.1:2626\nfastrouter-subscription-server = 127.0.0.1:2626\n"
+    assert files.load(text).notices == ()
 
 
 def test_a_number_alone_is_a_unix_path_and_says_so(files: Files) -> None:

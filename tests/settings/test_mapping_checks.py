@@ -15,7 +15,7 @@ ROUTER = "[uwsgirouter]\nfastrouter = :3017\n"
 LINES = {
     "fastrouter-use-cache": "fastrouter-use-cache = nodes\ncache2 = name=nodes,items=10",
     "fastrouter-use-pattern": "fastrouter-use-pattern = /tmp/%%s",
-    "fastrouter-subscription-server": "fastrouter-subscription-server = :2626",
+    "fastrouter-subscription-server": "fastrouter-subscription-server = 127.0.0.1:2626",
     "fastrouter-use-base": "fastrouter-use-base = /tmp/",
     "fastrouter-use-code-string": "fastrouter-use-code-string = 0:mapper.py:get",
     "fastrouter-use-socket": "fastrouter-use-socket = 0\nsocket = :3031",
@@ -60,13 +60,13 @@ def test_all_of_them(files: Files) -> None:
 @pytest.mark.parametrize(("value", "size"), [("k" * 256, 256), ("é" * 128, 256)])
 def test_a_key_that_no_request_can_have(files: Files, name: str, value: str, size: int) -> None:
     with pytest.raises(ConfigError) as caught:
-        files.load(f"{ROUTER}fastrouter-subscription-server = :2626\n{name} = {value}\n")
+        files.load(f"{ROUTER}fastrouter-subscription-server = 127.0.0.1:2626\n{name} = {value}\n")
     assert str(caught.value) == f"router.conf:4: {name}: {size} bytes, a key has at most 255"
 
 
 @pytest.mark.parametrize("name", ["fastrouter-force-key", "fastrouter-subscription-fallback-key"])
 def test_the_longest_key(files: Files, name: str) -> None:
-    settings = files.load(f"{ROUTER}fastrouter-subscription-server = :2626\n{name} = {'k' * 255}\n")
+    settings = files.load(f"{ROUTER}fastrouter-subscription-server = 127.0.0.1:2626\n{name} = {'k' * 255}\n")
     assert settings.notices == ()
     assert settings.text(name) == "k" * 255
 
@@ -74,7 +74,7 @@ def test_the_longest_key(files: Files, name: str) -> None:
 @pytest.mark.parametrize("name", ["fastrouter-force-key", "fastrouter-subscription-fallback-key"])
 def test_an_empty_key(files: Files, name: str) -> None:
     with pytest.raises(ConfigError, match=f"router.conf:4: {name} = : a value is missing"):
-        files.load(f"{ROUTER}fastrouter-subscription-server = :2626\n{name} =\n")
+        files.load(f"{ROUTER}fastrouter-subscription-server = 127.0.0.1:2626\n{name} =\n")
 
 
 @pytest.mark.parametrize(
@@ -116,10 +116,11 @@ def test_what_has_no_effect_is_named(files: Files, line: str, said: str) -> None
     "lines",
     [
         "fastrouter-to = /a\nfastrouter-fallback = /b\nfastrouter-fallback-on-no-key = true",
-        "fastrouter-subscription-server = :2626\nfastrouter-subscription-fallback-key = a",
+        "fastrouter-subscription-server = 127.0.0.1:2626\nfastrouter-subscription-fallback-key = a",
         "fastrouter-to = /a\nfastrouter-post-buffering = 1\nfastrouter-post-buffering-dir = /tmp",
-        "fastrouter-subscription-server = :2626\nfastrouter-emperor-socket = /e\nfastrouter-defer-connect-timeout = 5",
-        "fastrouter-subscription-server = :2626\nfastrouter-cheap = true",
+        "fastrouter-subscription-server = 127.0.0.1:2626\nfastrouter-emperor-socket = /e\n"
+        "fastrouter-defer-connect-timeout = 5",
+        "fastrouter-subscription-server = 127.0.0.1:2626\nfastrouter-cheap = true",
         "fastrouter-to = /a\nfastrouter-cheap = false",
     ],
 )

@@ -10,15 +10,16 @@ from collections.abc import Container
 from typing import Protocol
 
 from uwsgirouter.model.node import Node
+from uwsgirouter.model.slot import NOBODY, Client
 
 
 class Candidates(Protocol):
     """The nodes for one request: a slot of the table, or what a mapper made of the key."""
 
-    def next(self) -> Node | None:
-        """The node whose turn it is; None when none is up."""
+    def next(self, client: Client = NOBODY) -> Node | None:
+        """The node for a new request of ``client``; None when none is up."""
 
-    def next_except(self, tried: Container[Node]) -> Node | None:
+    def next_except(self, tried: Container[Node], client: Client = NOBODY) -> Node | None:
         """Another one that is up, not one of ``tried``."""
 
     def last_resort(self, tried: Container[Node]) -> Node | None:

@@ -16,6 +16,7 @@ from uwsgirouter.errors import BadTarget, ConfigError
 from uwsgirouter.mappers.names import LookUp, Names, Spawn
 from uwsgirouter.model.counters import UNNUMBERED
 from uwsgirouter.model.node import Node, State
+from uwsgirouter.model.slot import NOBODY, Client
 from uwsgirouter.settings.address import Address, Kind, parse_peer
 from uwsgirouter.settings.targets import peer
 
@@ -41,11 +42,11 @@ class Turns:
         self._nodes = nodes
         self.turn = turn
 
-    def next(self) -> Node | None:
+    def next(self, client: Client = NOBODY) -> Node | None:
         """The next one that is up."""
         return self.next_except(())
 
-    def next_except(self, tried: Container[Node]) -> Node | None:
+    def next_except(self, tried: Container[Node], client: Client = NOBODY) -> Node | None:
         """The next one that is up and was not tried."""
         nodes = self._nodes
         for _ in nodes:

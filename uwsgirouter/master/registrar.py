@@ -7,14 +7,18 @@ loop; it decides nothing about nodes (the registry does). Invariant: the nodes a
 
 from __future__ import annotations
 
+import os
 import selectors
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from uwsgirouter.log import Log, Throttle
+from uwsgirouter.master.acknowledgements import Acknowledgements
 from uwsgirouter.master.duty import Duty
 from uwsgirouter.master.emperor import Emperor
 from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.keyring import Keyring, owners
 from uwsgirouter.master.resolver import resolver_duty
 from uwsgirouter.master.sockets import Bound
 from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer, describe
@@ -22,10 +26,15 @@ from uwsgirouter.model.events import Gone, Put
 from uwsgirouter.model.node import State
 from uwsgirouter.model.registry import Change, Happening, Registry
 from uwsgirouter.model.table import RouteTable
+from uwsgirouter.model.trust import Trust
+from uwsgirouter.protocol.replay import Replays
 from uwsgirouter.protocol.subscription import Announce
+from uwsgirouter.settings import senders
 
 FULL_LINES = 1
 """Lines a second about a registry that takes no more nodes."""
+FORGET_EVERY = 60.0
+"""Seconds between two looks for announcements that are too old to be replayed."""
 
 
 class Registrar:
@@ -40,6 +49,10 @@ class Registrar:
         self._rejects = Rejects(log)
         self._full = Throttle(log.line, FULL_LINES)
         self._emperor = Emperor(log)
+        self._acknowledgements = Acknowledgements()
+        self._replays = Replays()
+        self._forget_at = 0.0
+        self._trust = self._trusting(senders.Rules())
         self._generation: Generation | None = None
         self._wanted: list[Bound] = []
         self._watched: dict[int, tuple[Bound, SubscriptionServer]] = {}
@@ -48,9 +61,19 @@ class Registrar:
         """Work by the settings of ``generation``."""
         self.registry.tolerance = generation.settings.seconds("subscription-tolerance")
         self.registry.gracetime = generation.settings.seconds("fastrouter-gracetime")
+        self._trust = self._trusting(senders.rules(generation.settings))
         self._wanted = generation.endpoints.servers
         self._generation = generation
         self._configure(generation, now)
+
+    def _trusting(self, rules: senders.Rules) -> Trust:
+        """Who decides by ``rules``; what was announced before is remembered."""
+        for path in filter(None, (rules.keys, *rules.owners)):
+            if not os.path.isdir(path):
+                self._log.say(
+                    f"no directory {path}: announcements that need a file in it are refused until it is there"
+                )
+        return Trust(rules, self._replays, Keyring(rules.keys).find, partial(owners, rules.owners))
 
     def _configure(self, generation: Generation, now: float) -> None:
         self._emperor.address = generation.emperor
@@ -76,8 +99,10 @@ class Registrar:
             _, server = self._watched.pop(mark)
             selector.unregister(server.sock)
         for mark, bound in wanted.items():
-            if mark not in self._watched:
-                server = SubscriptionServer(bound.sock, self._accept, self._rejects)
+            if mark in self._watched:
+                self._watched[mark][1].trust = self._trust
+            else:
+                server = SubscriptionServer(bound.sock, self._accept, self._rejects, self._trust)
                 selector.register(bound.sock, selectors.EVENT_READ, self._reader(server))
                 self._watched[mark] = (bound, server)
                 self._log.line(f"uwsgirouter subscription server bound to {bound.name}")
@@ -87,7 +112,10 @@ class Registrar:
 
     def _accept(self, announce: Announce) -> None:
         now = time.monotonic()
-        self._publish(self.registry.announce(announce, now), "", now)
+        changes = self.registry.announce(announce, now)
+        self._publish(changes, "", now)
+        if any(change.happening in (Happening.NEW, Happening.NEW_VASSAL) for change in changes):
+            self._acknowledgements.send(announce)
 
     def node_failed(self, id: int, reason: str, now: float) -> None:
         """A worker could not connect to node ``id``."""
@@ -103,6 +131,9 @@ class Registrar:
         """Once a second."""
         self._emperor.tick(now)
         self._publish(self.registry.expire(now), "", now)
+        if now >= self._forget_at:
+            self._forget_at = now + FORGET_EVERY
+            self._replays.forget(time.time(), self._trust.rules.tolerance)
         self._rejects.flush(now)
         self._full.flush(now)
 
@@ -121,7 +152,7 @@ class Registrar:
             line = describe(change, reason, self.registry.tolerance)
             if line is None:
                 continue
-            if change.happening is Happening.FULL:
+            if change.happening in (Happening.FULL, Happening.ODD_ALGO):
                 self._full(line, now)
             else:
                 self._log.line(line)

@@ -1,63 +1,108 @@
 """The subscription server: datagrams in, announcements out.
 
-One idea: a datagram can harm nobody. It is read at once or lost, judged by :mod:`uwsgirouter.protocol.subscription`,
-and what is wrong with it is counted by reason and logged once a second at most, with its sender. It owns the datagram
-sockets; what an announcement means is the registry's to say. It must not block: each pass reads a bounded number.
+One idea: a datagram can harm nobody. It is read at once or lost, judged by :mod:`uwsgirouter.protocol.subscription` (is
+it well-formed?) and :mod:`uwsgirouter.model.trust` (may its sender say this?), and what is wrong with it is counted by
+reason and logged once a second at most, with its sender. It owns the datagram sockets; what an announcement means is
+the registry's to say. It must not block: each pass reads a bounded number.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import time
 from collections import Counter as Tally
 from collections.abc import Callable
 from dataclasses import replace
+from struct import Struct
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle, printable
+from uwsgirouter.model.ejection import FAULTS, WINDOW
 from uwsgirouter.model.registry import Change, Happening
 from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY
+from uwsgirouter.model.trust import Credentials, Trust
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce, decode_announce
 from uwsgirouter.settings.address import Address, parse_peer
+from uwsgirouter.settings.algorithms import ALGORITHMS
 
 PASS_MAX = 500
 """Datagrams read in one pass of the master's loop, so that a flood cannot keep it from its workers."""
 RECEIVE_BUFFER = 4 << 20
 """Bytes asked of the kernel for datagrams that wait: a burst of some ten thousand."""
+_FAULTS = f"{FAULTS} requests reset, closed or not answered in time within {WINDOW:g} s"
+
+
+_CREDENTIALS = Struct("3i")
+_NOBODY = 65534
+"""The user that the kernel names when it does not know or cannot say."""
+_ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
 class SubscriptionServer:
-    """Reads the datagrams of ``sock`` and hands each good announcement to ``accept``."""
+    """Reads the datagrams of ``sock`` and hands each announcement that ``trust`` lets through to ``accept``."""
 
-    def __init__(self, sock: socket.socket, accept: Callable[[Announce], None], rejects: Rejects) -> None:
+    def __init__(self, sock: socket.socket, accept: Callable[[Announce], None], rejects: Rejects, trust: Trust) -> None:
         self.sock = sock
         self._accept = accept
         self._rejects = rejects
+        self._room = 0
+        self.trust = trust
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
+    @property
+    def trust(self) -> Trust:
+        """Who decides which announcements are taken; another one after a reload."""
+        return self._trust
+
+    @trust.setter
+    def trust(self, trust: Trust) -> None:
+        self._trust = trust
+        asked = self.sock.family == socket.AF_UNIX and trust.rules.needs_credentials
+        if self.sock.family == socket.AF_UNIX:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, asked)
+        # Never room for more than the credentials: descriptors that somebody sends along would be ours.
+        self._room = _ANCILLARY if asked else 0
+
     def read(self, now: float) -> None:
         """Take what waits, at most :data:`PASS_MAX`."""
+        wall_clock = time.time()
         for _ in range(PASS_MAX):
             try:
-                datagram, sender = self.sock.recvfrom(DATAGRAM_MAX + 1)
+                datagram, ancillary, _flags, sender = self.sock.recvmsg(DATAGRAM_MAX + 1, self._room)
             except BlockingIOError:
                 return
             except OSError as error:
                 self._rejects.add("receive error", error.strerror or str(error), None, now)
                 return
+            credentials = _credentials(ancillary)
             try:
-                self._accept(self._judge(datagram, sender))
+                self._accept(self._judge(datagram, sender, credentials, wall_clock))
             except ProtocolError as error:
-                self._rejects.add(error.reason, str(error), sender, now)
+                self._rejects.add(error.reason, str(error), sender, now, credentials)
 
-    def _judge(self, datagram: bytes, sender: object) -> Announce:
+    def _judge(self, datagram: bytes, sender: object, credentials: Credentials | None, wall_clock: float) -> Announce:
+        self._trust.judge_sender(sender)
         if len(datagram) > DATAGRAM_MAX:
             raise ProtocolError("too long", f"more than {DATAGRAM_MAX} bytes")
         announce = decode_announce(datagram)
+        self._trust.judge(datagram, announce, sender, credentials, wall_clock)
         if announce.address.is_wildcard and not announce.address.is_unix:
             return replace(announce, address=_where_from(announce.address, sender))
         return announce
+
+
+def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials | None:
+    """Who sent a datagram, if the kernel says it.
+
+    It does not of what was sent before it was asked. (The process alone is 0 for a sender of another container.)
+    """
+    for level, kind, data in ancillary:
+        if (level, kind, len(data)) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS, _CREDENTIALS.size):
+            process, user, group = _CREDENTIALS.unpack(data)
+            return (process, user, group) if (process, user) != (0, _NOBODY) else None
+    return None
 
 
 def _where_from(address: Address, sender: object) -> Address:
@@ -75,10 +120,12 @@ class Rejects:
         self.reasons: Tally[str] = Tally()
         self._say = Throttle(log.line, 1)
 
-    def add(self, reason: str, detail: str, sender: object, now: float) -> None:
+    def add(self, reason: str, detail: str, sender: object, now: float, credentials: Credentials | None = None) -> None:
         """One more, for ``reason``."""
         self.reasons[reason] += 1
         origin = f"{sender[0]}:{sender[1]}" if isinstance(sender, tuple) else "a unix socket"
+        if credentials is not None:
+            origin += " (process {}, user {}, group {})".format(*credentials)
         total = self.reasons.total()
         self._say(f"{_prefix()} bad datagram from {origin}: {detail} ({total} so far)", now)
 
@@ -100,6 +147,8 @@ def describe(change: Change, reason: str, tolerance: float) -> str | None:
         Happening.NEW: f"{node} new node: {address}",
         Happening.BACK: f"{node} node is back: {address}",
         Happening.FAILED: f"{node} marking {address} as failed ({reason})",
+        Happening.EJECTED: f"{node} leaving {address} alone for {change.detail} s ({_FAULTS})",
+        Happening.ODD_ALGO: f"{node} ignoring algo {change.detail} of {address}: not one of {', '.join(ALGORITHMS)}",
         Happening.EXPIRED: f"{node} marking {address} as failed (no announce received in {tolerance:g} seconds)",
         Happening.LEAVING: f"{node} draining node: {address} (unsubscribed)",
         Happening.LEFT: f"{node} removing node: {address} (unsubscribed)",
@@ -117,6 +166,7 @@ def _describe_configured(change: Change, reason: str) -> str | None:
     node = f"{'fallback' if change.key == FALLBACK_KEY else 'static'} node {change.address.text}"
     lines = {
         Happening.FAILED: f"marking {node} as failed ({reason})",
+        Happening.EJECTED: f"leaving {node} alone for {change.detail} s ({_FAULTS})",
         Happening.BACK: f"{node} is tried again",
         Happening.FULL: f"refusing {node} (the registry is full)",
     }

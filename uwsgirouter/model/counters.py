@@ -72,6 +72,11 @@ class Counters:
         """The in-flight cells of row ``index``; subscript it with a node's id."""
         return self._inflight[index * NODE_COLUMNS : (index + 1) * NODE_COLUMNS]
 
+    @property
+    def inflight_cells(self) -> memoryview:
+        """The in-flight cells of all rows, one row behind the other."""
+        return self._inflight
+
     def read(self, row: int, column: int) -> int:
         """One cell."""
         value: int = self._cells[row * ROW_CELLS + column]

@@ -26,6 +26,9 @@ class Put:
     state: State
     since: float
     vassal: bytes = b""
+    backup: int = 0
+    algo: str = ""
+    algo_since: float = 0.0
 
     @classmethod
     def of(cls, node: Node) -> Put:
@@ -41,6 +44,9 @@ class Put:
             node.state,
             node.since,
             node.vassal,
+            node.backup,
+            node.algo,
+            node.algo_since,
         )
 
     def row(self) -> list[object]:
@@ -56,15 +62,20 @@ class Put:
             self.state.value,
             self.since,
             self.vassal.decode("latin-1"),
+            self.backup,
+            self.algo,
+            self.algo_since,
         ]
 
     @classmethod
     def from_row(cls, row: list[object]) -> Put:
         """The inverse of :meth:`row`."""
-        id, key, address, modifier1, modifier2, weight, cores, load, state, since, vassal = row
+        id, key, address, modifier1, modifier2, weight, cores, load, state, since, *rest = row
+        vassal, backup, algo, algo_since = rest
         assert isinstance(id, int) and isinstance(key, str) and isinstance(address, str) and isinstance(weight, int)
         assert isinstance(modifier1, int) and isinstance(modifier2, int) and isinstance(since, (int, float))
         assert isinstance(cores, int) and isinstance(load, int) and isinstance(vassal, str)
+        assert isinstance(backup, int) and isinstance(algo, str) and isinstance(algo_since, (int, float))
         return cls(
             id,
             key.encode("latin-1"),
@@ -76,6 +87,9 @@ class Put:
             State(state),
             float(since),
             vassal.encode("latin-1"),
+            backup,
+            algo,
+            float(algo_since),
         )
 
 

@@ -11,6 +11,9 @@ from enum import Enum
 
 from uwsgirouter.settings.address import Address
 
+FULL_SHARE = 100
+"""The share of a node of weight 1, in hundredths, so that a slow start can give a part of it."""
+
 
 class State(Enum):
     """Whether a node is given requests."""
@@ -20,6 +23,8 @@ class State(Enum):
     """It took leave: running sessions end, new ones go elsewhere."""
     DOWN = "down"
     """It failed: tried only when nobody else is left, until it announces itself or its grace time is over."""
+    EJECTED = "ejected"
+    """It accepted, and broke off or did not answer, several times: left alone for some seconds, unless nobody is up."""
     INACTIVE = "inactive"
     """Its vassal does not run: the Emperor must start it before it can be given a request."""
 
@@ -29,6 +34,9 @@ class Node:
 
     __slots__ = (
         "address",
+        "algo",
+        "algo_since",
+        "backup",
         "cores",
         "credit",
         "family",
@@ -37,7 +45,9 @@ class Node:
         "load",
         "modifiers",
         "pass_after",
+        "seed",
         "seen",
+        "share",
         "since",
         "sockaddr",
         "state",
@@ -53,10 +63,16 @@ class Node:
         self.sockaddr = address.sockaddr
         self.modifiers = (0, 0)
         self.weight = 1
+        self.backup = 0
+        """The level: nodes of a level are used when no node of a lower one is up."""
         self.cores = 0
         self.load = 0
         self.vassal = b""
         """The name by which an Emperor knows it; empty for a node that nobody can start."""
+        self.algo = ""
+        """The balancing algorithm that it wishes for its slot, whether or not there is one of that name."""
+        self.algo_since = 0.0
+        """Monotonic seconds of when it began to wish that."""
         self.state = State.UP
         self.seen = 0.0
         """Monotonic seconds of the last announcement (0 for a static node)."""
@@ -64,8 +80,12 @@ class Node:
         """Monotonic seconds of the last change of state."""
         self.pass_after = 0
         """The worker's tick from which on clients' descriptors are offered to this node (0: it never declined)."""
+        self.share = FULL_SHARE
+        """The balancer's: what this node gets beside others, in hundredths of a weight."""
         self.credit = 0
         """The balancer's: what this node is owed (smooth weighted round robin)."""
+        self.seed = 0
+        """The balancer's: the address in a number (iphash); 0 before it is asked for."""
 
     def __repr__(self) -> str:
         return f"<Node {self.id} {self.key!r} {self.address.text} {self.state.value}>"

@@ -14,12 +14,14 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from uwsgirouter.model.counters import UNNUMBERED
+from uwsgirouter.model.ejection import Ejections, room, surplus
 from uwsgirouter.model.events import Event, Gone, Put
 from uwsgirouter.model.node import Node, State
 from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY, STATIC_KEY, RouteTable
 from uwsgirouter.model.vassals import STANDING_TOLERANCE, Vassals
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings.address import NOWHERE, Address, Kind
+from uwsgirouter.settings.algorithms import ALGORITHMS
 
 COOLING = 5.0
 """Seconds for which a node's number rests: no worker can still be choosing that node then."""
@@ -39,6 +41,8 @@ class Happening(Enum):
     DRAINED = "drained"
     EXPIRED = "no announce received"
     FAILED = "failed"
+    EJECTED = "reset, closed or did not answer, again and again"
+    ODD_ALGO = "wishes an algorithm that does not exist"
     CONFIGURED = "configured"
     DISCARDED = "no longer configured"
     FULL = "registry full"
@@ -50,13 +54,17 @@ class Happening(Enum):
 
 @dataclass(frozen=True)
 class Change:
-    """One thing that happened to a node: the event to replay (None: nothing to send) and what to tell people."""
+    """One thing that happened to a node: the event to replay (None: nothing to send) and what to tell people.
+
+    ``detail``: for how many seconds it is ejected, or the name of an odd algorithm.
+    """
 
     happening: Happening
     key: bytes
     address: Address
     event: Event | None = None
     vassal: bytes = b""
+    detail: str = ""
 
 
 class Registry:
@@ -73,6 +81,7 @@ class Registry:
         """Announced nodes, the one heard of longest ago first."""
         self._draining: set[int] = set()
         self._vassals = Vassals()
+        self._ejections = Ejections()
         self._retry: dict[int, float] = {}
         """Static nodes in their grace time, and its end."""
         self._free: deque[tuple[float, int]] = deque()
@@ -90,11 +99,19 @@ class Registry:
         node = self._known(announce)
         if announce.leaving:
             return self._leave(node, announce, now) if node is not None else []
+        odd = self._odd_algo(node, announce)
         if announce.inactive or announce.cleared:
-            return self._stand_by(node, announce, now)
+            return [*self._stand_by(node, announce, now), *odd]
         if node is None:
-            return self._welcome(announce, State.UP, now)
-        return [*self._replace_namesake(node, announce, now), *self._refresh(node, announce, now)]
+            return [*self._welcome(announce, State.UP, now), *odd]
+        return [*self._replace_namesake(node, announce, now), *self._refresh(node, announce, now), *odd]
+
+    @staticmethod
+    def _odd_algo(node: Node | None, announce: Announce) -> list[Change]:
+        """A wish that nobody can fulfil is told once, and is no reason to refuse the node."""
+        if not announce.algo or announce.algo in ALGORITHMS or (node is not None and node.algo == announce.algo):
+            return []
+        return [Change(Happening.ODD_ALGO, announce.key, announce.address, None, announce.vassal, announce.algo)]
 
     def _known(self, announce: Announce) -> Node | None:
         """The node that an announcement means: the one of its address, else the one of its vassal."""
@@ -120,7 +137,7 @@ class Registry:
         if announce.key not in self.table.slots:
             changes.append(Change(Happening.NEW_POOL, announce.key, announce.address))
         put = Put(id, announce.key, announce.address, (0, 0), 1, 0, announce.load, state, now)
-        put = self._as_announced(put, announce)
+        put = self._as_announced(put, announce, now)
         if announce.address != NOWHERE:
             self._ids[announce.key, announce.address.identity] = id
         changes.append(self._apply(put, Happening.NEW if state is State.UP else Happening.NEW_VASSAL))
@@ -142,7 +159,7 @@ class Registry:
         self._draining.discard(node.id)
         back = node.state is not State.UP
         happening = {State.UP: Happening.UPDATED, State.INACTIVE: Happening.AWAKE}.get(node.state, Happening.BACK)
-        put = self._as_announced(Put.of(node), announce)
+        put = self._as_announced(Put.of(node), announce, now)
         put = replace(put, state=State.UP, since=now if back else node.since)
         changes = self._update(node, put, happening)
         self.table.nodes[node.id].seen = now
@@ -157,7 +174,7 @@ class Registry:
         if node.state is State.UP and not announce.cleared:
             # Whoever announces vassals cannot know which of them run; this one does, and says so itself.
             return [*changes, *self._update(node, replace(Put.of(node), vassal=announce.vassal), Happening.UPDATED)]
-        return [*changes, *self._sleep(node, self._as_announced(Put.of(node), announce), now)]
+        return [*changes, *self._sleep(node, self._as_announced(Put.of(node), announce, now), now)]
 
     def _sleep(self, node: Node, put: Put, now: float, happening: Happening = Happening.ASLEEP) -> list[Change]:
         """``node`` runs no more, and the Emperor can start it again."""
@@ -186,7 +203,7 @@ class Registry:
     def fail(self, id: int, now: float) -> list[Change]:
         """A worker could not connect to node ``id``: out until it announces itself, or its grace time is over."""
         node = self.table.nodes.get(id)
-        if node is None or node.state is not State.UP:
+        if node is None or node.state not in (State.UP, State.EJECTED):
             return []
         if node.key in CONFIGURED_KEYS:
             self._retry[id] = now + self.gracetime
@@ -194,8 +211,22 @@ class Registry:
             return self._sleep(node, Put.of(node), now, Happening.FAILED)
         return [self._apply(replace(Put.of(node), state=State.DOWN, since=now), Happening.FAILED)]
 
+    def fault(self, id: int, now: float, count: int = 1) -> list[Change]:
+        """Node ``id`` accepted ``count`` requests and reset, closed or did not answer in time: too often, it is out.
+
+        That is for some seconds, or until it announces itself, and never for more than half of the nodes of a key.
+        """
+        node = self.table.nodes.get(id)
+        if node is None or node.state is not State.UP or not self._ejections.fault(id, now, count):
+            return []
+        if not room(*self._serving(node.key)):
+            return []
+        seconds = self._ejections.eject(id, now)
+        change = self._apply(replace(Put.of(node), state=State.EJECTED, since=now), Happening.EJECTED)
+        return [replace(change, detail=f"{seconds:g}")]
+
     def expire(self, now: float) -> list[Change]:
-        """Once a second: nodes not heard of, drained ones, and configured ones whose grace time is over."""
+        """Once a second: nodes not heard of, drained ones, and those whose grace time or ejection is over."""
         changes: list[Change] = []
         while self._by_age:
             node = self.table.nodes[next(iter(self._by_age))]
@@ -213,9 +244,27 @@ class Registry:
             changes.append(self._remove(self.table.nodes[id], now, Happening.DRAINED))
         for id in [id for id, end in self._retry.items() if now >= end]:
             del self._retry[id]
-            put = replace(Put.of(self.table.nodes[id]), state=State.UP, since=now)
-            changes.append(self._apply(put, Happening.BACK))
+            changes.append(self._let_back(id, now))
+        return changes + self._end_ejections(now)
+
+    def _end_ejections(self, now: float) -> list[Change]:
+        """Those whose time is over, and those who are too many since others of their slot left or failed."""
+        self._ejections.tidy(now)
+        changes = [self._let_back(id, now) for id in self._ejections.due(now)]
+        out: dict[bytes, list[int]] = {}
+        for id in self._ejections.out():
+            out.setdefault(self.table.nodes[id].key, []).append(id)
+        for key, ids in out.items():
+            changes += [self._let_back(id, now) for id in ids[: surplus(*self._serving(key))]]
         return changes
+
+    def _let_back(self, id: int, now: float) -> Change:
+        return self._apply(replace(Put.of(self.table.nodes[id]), state=State.UP, since=now), Happening.BACK)
+
+    def _serving(self, key: bytes) -> tuple[int, int]:
+        """How many nodes of ``key`` are up, and how many are ejected."""
+        states = [node.state for node in self.table.slots[key].nodes]
+        return states.count(State.UP), states.count(State.EJECTED)
 
     # -- configured nodes -------------------------------------------------------------------------------------------
 
@@ -267,14 +316,17 @@ class Registry:
     # -- the parts --------------------------------------------------------------------------------------------------
 
     @staticmethod
-    def _as_announced(put: Put, announce: Announce) -> Put:
-        """``put`` with what the announcement says of the node."""
+    def _as_announced(put: Put, announce: Announce, now: float) -> Put:
+        """``put`` with what the announcement says of the node. One that names no algorithm lets an earlier wish be."""
+        if announce.algo and announce.algo != put.algo:
+            put = replace(put, algo=announce.algo, algo_since=now)
         return replace(
             put,
             address=announce.address if _moved(put.address, announce.address) else put.address,
             modifiers=(announce.modifier1, announce.modifier2),
             weight=announce.weight,
             cores=announce.cores,
+            backup=announce.backup,
             vassal=announce.vassal or put.vassal,
         )
 
@@ -292,6 +344,8 @@ class Registry:
 
     def _apply(self, put: Put, happening: Happening) -> Change:
         self.table.apply(put)
+        if put.state is not State.EJECTED:
+            self._ejections.end(put.id, put.since)
         return Change(happening, put.key, put.address, put, put.vassal)
 
     def _remove(self, node: Node, now: float, happening: Happening) -> Change:
@@ -300,6 +354,7 @@ class Registry:
         if node.address != NOWHERE:
             del self._ids[node.key, node.address.identity]
         self._vassals.forget(node)
+        self._ejections.forget(node.id)
         self._by_age.pop(node.id, None)
         self._draining.discard(node.id)
         self._retry.pop(node.id, None)

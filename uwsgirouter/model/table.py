@@ -7,11 +7,9 @@ Invariant: every node is in exactly the slot of its key; a slot without nodes do
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from uwsgirouter.model.events import Event, Gone, Put
-from uwsgirouter.model.node import Node, State
-from uwsgirouter.model.slot import Balancer, Slot
+from uwsgirouter.model.node import FULL_SHARE, Node, State
+from uwsgirouter.model.slot import Balancing, Factory, Slot
 
 STATIC_KEY = b""
 """The slot of the nodes that the configuration names: no request can have an empty key."""
@@ -22,12 +20,15 @@ CONFIGURED_KEYS = (STATIC_KEY, FALLBACK_KEY)
 
 
 class RouteTable:
-    """``slots`` by key and ``nodes`` by id; look, but change them by events."""
+    """``slots`` by key and ``nodes`` by id; look, but change them by events.
 
-    def __init__(self, factory: Callable[[list[Node], int], Balancer]) -> None:
+    ``balancing`` says how slots share requests out; a factory alone is one balancer for all of them.
+    """
+
+    def __init__(self, balancing: Balancing | Factory) -> None:
         self.slots: dict[bytes, Slot] = {}
         self.nodes: dict[int, Node] = {}
-        self._factory = factory
+        self.balancing = balancing if isinstance(balancing, Balancing) else Balancing(balancing)
 
     def apply(self, event: Event) -> Node | None:
         """Take one event; the node it speaks of, or None when it was not known. Does not yield."""
@@ -72,11 +73,15 @@ class RouteTable:
             node = self._insert(put)
         node.modifiers = put.modifiers
         node.weight = put.weight
+        node.share = put.weight * FULL_SHARE
         node.cores = put.cores
         node.load = put.load
         node.state = put.state
         node.since = put.since
         node.vassal = put.vassal
+        node.backup = put.backup
+        node.algo = put.algo
+        node.algo_since = put.algo_since
         self.slots[put.key].changed()
         return node
 
@@ -84,7 +89,7 @@ class RouteTable:
         node = self.nodes[put.id] = Node(put.id, put.key, put.address)
         slot = self.slots.get(put.key)
         if slot is None:
-            slot = self.slots[put.key] = Slot(put.key, self._factory)
+            slot = self.slots[put.key] = Slot(put.key, self.balancing)
         slot.nodes.append(node)
         return node
 

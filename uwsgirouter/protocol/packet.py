@@ -5,7 +5,7 @@ from. Nothing here knows of sockets, clocks or logs; any bytes give a value or a
 Source: uWSGI's Protocol.rst; the bounds are as strict as those of uWSGI 2.0.31 (observed).
 
 Invariant: what :func:`encode_packet` makes, :func:`decode_vars` gives back, and :func:`scan` accepts exactly the
-blocks that :func:`decode_vars` accepts.
+blocks that :func:`decode_vars` accepts. :func:`value_of` finds what :func:`decode_vars` would give.
 """
 
 from __future__ import annotations
@@ -151,6 +151,21 @@ def scan(data: bytes, end: int) -> tuple[bytes, int, bool]:
     if position != end:
         raise ProtocolError("overrun", f"at byte {end}")
     return override or host or name_of_server, length, upgrade
+
+
+def value_of(data: bytes, end: int, name: bytes) -> bytes:
+    """The value of the first variable ``name`` of a packet that :func:`scan` accepted; empty when there is none.
+
+    For what only some requests need: each call walks the block. ``end`` is as for :func:`scan`.
+    """
+    position = HEADER_SIZE
+    while position < end:
+        start = position + 2
+        at = start + data[position] + (data[position + 1] << 8)
+        position = at + 2 + data[at] + (data[at + 1] << 8)
+        if data[start:at] == name:
+            return data[at + 2 : position]
+    return b""
 
 
 def _length(value: bytes) -> int:

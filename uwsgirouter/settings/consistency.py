@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from uwsgirouter.errors import ConfigError
-from uwsgirouter.settings import application, mapping_checks
+from uwsgirouter.settings import application, mapping_checks, senders
 from uwsgirouter.settings.address import Address, Kind
 from uwsgirouter.settings.cache_checks import cache_faults, cache_notices
 from uwsgirouter.settings.judge import raise_all
@@ -31,10 +31,16 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *_duplicates(settings),
         *mapping_checks.errors(settings),
         *cache_faults(settings),
+        *senders.faults(settings),
         *application.faults(settings),
     ]
     raise_all(errors)
-    notices = [*mapping_checks.notices(settings), *_odd_paths(settings), *cache_notices(settings)]
+    notices = [
+        *mapping_checks.notices(settings),
+        *_odd_paths(settings),
+        *cache_notices(settings),
+        *senders.notices(settings),
+    ]
     return settings.with_notices([*notices, *application.notices(settings)])
 
 

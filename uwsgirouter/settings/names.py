@@ -68,22 +68,23 @@ APPLICATION = _words(
     lua max-requests-delta max-worker-lifetime min-worker-lifetime mule mules paste php-docroot protocol
     psgi pyargv pymodule-alias rack reload-on-as reload-on-rss scgi-socket smart-attach-daemon
     smart-attach-daemon2 spooler spooler-processes start-unsubscribed static-index static-map subscribe
-    subscribe-freq subscribe-to subscribe2 suwsgi-socket touch-chain-reload touch-workers-reload ugreen
-    unsubscribe-on-graceful-reload vhost worker-reload-mercy
+    subscribe-freq subscribe-to subscribe2 subscription-clear-on-shutdown subscription-notify-socket
+    suwsgi-socket touch-chain-reload touch-workers-reload ugreen unsubscribe-on-graceful-reload vhost
+    worker-reload-mercy
     """
 )
 """uWSGI options of the application server that the local instance (rows/application.py) has no counterpart for."""
 
-_APPLICATION_FLAGS = _words("start-unsubscribed ugreen unsubscribe-on-graceful-reload vhost")
+_APPLICATION_FLAGS = _words(
+    "start-unsubscribed subscription-clear-on-shutdown ugreen unsubscribe-on-graceful-reload vhost"
+)
 
 LATER = _words(
     """
     fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss fastrouter-stats
-    fastrouter-stats-server http http-to https rawrouter sslrouter stats stats-server subscription-algo
-    subscription-clear-on-shutdown subscription-dotsplit subscription-mountpoint
-    subscription-mountpoints subscription-notify-socket subscription-tolerance-inactive
-    subscription-vassal-required subscriptions-credentials-check subscriptions-sign-check
-    subscriptions-sign-check-tolerance subscriptions-sign-skip-uid subscriptions-use-credentials
+    fastrouter-stats-server http http-to https rawrouter sslrouter stats stats-server
+    subscription-dotsplit subscription-mountpoint subscription-mountpoints
+    subscription-tolerance-inactive
     """
 )
 """Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""

@@ -47,7 +47,10 @@ SECTIONS = {
 
 @dataclass(frozen=True)
 class Option:
-    """One row. ``default`` is text as a file would give it (empty: unset); no ``high`` means no upper end."""
+    """One row. ``default`` is text as a file would give it (empty: unset); no ``high`` means no upper end.
+
+    ``choices``: the only values of a text that are allowed (empty: any).
+    """
 
     name: str
     section: str
@@ -60,6 +63,7 @@ class Option:
     repeatable: bool = False
     default: str = ""
     reloadable: bool = True
+    choices: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

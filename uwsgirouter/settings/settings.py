@@ -75,6 +75,13 @@ class Settings:
         value = self._one(name, _NUMBERS)
         return value if isinstance(value, int) else None
 
+    def numbers(self, name: str) -> tuple[int, ...]:
+        """All the whole numbers of a repeatable option, in order."""
+        option = _row(name)
+        if not option.repeatable or option.type not in _NUMBERS:
+            raise TypeError(f"{name} is no repeatable number")
+        return tuple(given.value for given in self._given.get(option.name, ()) if isinstance(given.value, int))
+
     def seconds(self, name: str) -> float:
         """A duration in seconds."""
         option = BY_NAME[name]

@@ -8,7 +8,17 @@ check. An alias that starts with a dash (``-c``) exists on the command line alon
 from __future__ import annotations
 
 from uwsgirouter.settings.option import SECTIONS, Option, Type
-from uwsgirouter.settings.rows import application, cache, configuration, mapping, process, router, sockets
+from uwsgirouter.settings.rows import (
+    application,
+    balancing,
+    cache,
+    configuration,
+    mapping,
+    process,
+    router,
+    sockets,
+    subscription,
+)
 
 __all__ = ["BY_NAME", "OPTIONS", "SECTIONS", "WITHOUT_VALUE", "Option", "Type"]
 
@@ -16,7 +26,15 @@ WITHOUT_VALUE = frozenset({"if-reload", "if-not-reload", "else", "endif", "endfo
 """The logic rows that take no value."""
 
 OPTIONS: tuple[Option, ...] = (
-    router.ROWS + mapping.ROWS + cache.ROWS + application.ROWS + sockets.ROWS + process.ROWS + configuration.ROWS
+    router.ROWS
+    + subscription.ROWS
+    + balancing.ROWS
+    + mapping.ROWS
+    + cache.ROWS
+    + application.ROWS
+    + sockets.ROWS
+    + process.ROWS
+    + configuration.ROWS
 )
 
 BY_NAME: dict[str, Option] = {name: option for option in OPTIONS for name in (option.name, *option.aliases)}

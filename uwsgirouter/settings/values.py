@@ -35,6 +35,8 @@ def parse(option: Option, text: str) -> Value:
     value = _PARSERS[option.type](text, option)
     if isinstance(value, (int, float)) and not _in_range(option, value):
         raise ConfigError(f"expected {allowed(option)}")
+    if option.choices and value not in option.choices:
+        raise ConfigError(f"expected {allowed(option)}")
     return value
 
 
@@ -45,6 +47,8 @@ def is_bool(text: str) -> bool:
 
 def allowed(option: Option) -> str:
     """What the row allows, for errors and for the reference page."""
+    if option.choices:
+        return f"{', '.join(option.choices[:-1])} or {option.choices[-1]}"
     unit = f" of {option.unit}" if option.unit else ""
     text = f"{option.type.value}{unit}"
     if option.low is not None and option.high is not None:

@@ -1,4 +1,4 @@
-"""Options of the router itself: listening, nodes, limits, subscriptions."""
+"""Options of the router itself: listening, nodes, limits."""
 
 from __future__ import annotations
 
@@ -141,14 +141,5 @@ ROWS = (
         Type.BOOL,
         "no log line for a failed connection to a node",
         default="false",
-    ),
-    Option(
-        "subscription-tolerance",
-        "subscription",
-        Type.SECONDS,
-        "a node that has not announced itself for this long is dropped",
-        unit="seconds",
-        low=1,
-        default="17",
     ),
 )

@@ -1,0 +1,119 @@
+"""Replay protection: of each node, what was accepted last, so that no signed announcement is accepted twice.
+
+One idea: a window over the node's clock (``unix``, whole seconds). What is older than the window is refused; within it,
+what was seen is. The window is two seconds wide, since uWSGI dates an unsubscribe one second ahead: a node that leaves
+and comes back within that second is not an attack. A node is its key and its address as announced; it stays known
+after it left, for as long as its announcements could be replayed. (uWSGI compares with the node's first announcement
+only, and forgets the node when it leaves.)
+
+Pure: ``now`` is wall-clock seconds and is passed in. Invariants: whatever comes in whatever order, the same signed
+bytes are accepted at most once; at most :data:`NODES_MAX` nodes of a key are remembered (what is forgotten leaves its
+time behind, which nothing older may pass).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+
+from uwsgirouter.errors import ProtocolError
+
+WINDOW = 1
+"""Seconds by which an announcement may be older than the newest one of its node."""
+SEEN_MAX = 32
+"""Announcements of a node that are remembered for the window; more in two seconds are refused."""
+NODES_MAX = 65536
+"""Nodes remembered for one key."""
+
+
+class _Node:
+    """``newest`` clock, the ``oldest`` that is let through, and the digests of what was accepted from that on."""
+
+    __slots__ = ("newest", "oldest", "seen")
+
+    def __init__(self, newest: int, oldest: int) -> None:
+        self.newest = newest
+        self.oldest = oldest
+        self.seen: dict[bytes, int] = {}
+
+
+class Replays:
+    """The memory of one master; a reload keeps it."""
+
+    def __init__(self) -> None:
+        self._keys: dict[bytes, OrderedDict[str, _Node]] = {}
+        """By key and address, the node heard of longest ago first."""
+        self._floors: dict[bytes, int] = {}
+        """By key: the clock of the newest announcement of nodes that are not remembered one by one."""
+
+    def __len__(self) -> int:
+        return sum(map(len, self._keys.values()))
+
+    def check(self, key: bytes, address: str, unix: int, signed: bytes, now: float, tolerance: float) -> None:
+        """Raise :class:`ProtocolError` for what could not be accepted even with a good signature (which is dearer).
+
+        ``tolerance``: seconds by which the node's clock may differ from ours, either way.
+        """
+        if abs(now - unix) > tolerance:
+            when = "in the past" if unix < now else "in the future"
+            raise ProtocolError("bad time", f"unix={unix} is {abs(now - unix):.0f} seconds {when}")
+        nodes = self._keys.get(key)
+        node = nodes.get(address) if nodes is not None else None
+        if unix < (node.oldest if node is not None else self._floors.get(key, -1) + 1):
+            raise ProtocolError("replayed", f"unix={unix} is older than what {address} sent before")
+        if node is None:
+            return
+        if sha256(signed).digest() in node.seen:
+            raise ProtocolError("replayed", f"{address} sent this announcement before")
+        if unix <= node.newest and len(node.seen) >= SEEN_MAX:
+            raise ProtocolError("too often", f"more than {SEEN_MAX} announcements in {WINDOW + 1} seconds")
+
+    def admit(self, key: bytes, address: str, unix: int, signed: bytes, now: float, tolerance: float) -> None:
+        """Accept an announcement whose signature is good, once. Raises :class:`ProtocolError`."""
+        self.check(key, address, unix, signed, now, tolerance)
+        nodes = self._keys.setdefault(key, OrderedDict())
+        node = nodes.get(address)
+        if node is None:
+            node = nodes[address] = _Node(unix, max(unix - WINDOW, self._floors.get(key, -1) + 1))
+            if len(nodes) > NODES_MAX:
+                _, forgotten = nodes.popitem(last=False)
+                self._raise_floor(key, forgotten.newest)
+        elif unix > node.newest:
+            node.newest = unix
+            node.oldest = max(node.oldest, unix - WINDOW)
+            node.seen = {digest: clock for digest, clock in node.seen.items() if clock >= node.oldest}
+        node.seen[sha256(signed).digest()] = unix
+        nodes.move_to_end(address)
+
+    def _raise_floor(self, key: bytes, unix: int) -> None:
+        self._floors[key] = max(unix, self._floors.get(key, -1))
+
+    def forget(self, now: float, tolerance: float) -> None:
+        """Called now and then: let go of what is too old to be replayed in any case."""
+        horizon = now - tolerance
+        for key, nodes in list(self._keys.items()):
+            for address in [address for address, node in nodes.items() if node.newest < horizon]:
+                del nodes[address]
+            if not nodes:
+                del self._keys[key]
+        self._floors = {key: floor for key, floor in self._floors.items() if floor >= horizon}
+
+    def rows(self) -> Iterator[tuple[bytes, str, int]]:
+        """Key, address and newest clock of each node, for the snapshot; no address: of those not remembered."""
+        for key, floor in self._floors.items():
+            yield key, "", floor
+        for key, nodes in self._keys.items():
+            for address, node in nodes.items():
+                yield key, address, node.newest
+
+    def restore(self, rows: Iterable[tuple[bytes, str, int]]) -> None:
+        """Take what :meth:`rows` gave before a restart.
+
+        Which announcements were seen is not known any more, so only newer ones are let through.
+        """
+        for key, address, newest in rows:
+            if address:
+                self._keys.setdefault(key, OrderedDict())[address] = _Node(newest, newest + 1)
+            else:
+                self._raise_floor(key, newest)

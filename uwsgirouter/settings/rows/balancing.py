@@ -1,0 +1,37 @@
+"""Options that say which of several nodes a request is given to."""
+
+from __future__ import annotations
+
+from uwsgirouter.settings.algorithms import ALGORITHMS
+from uwsgirouter.settings.option import Option, Type
+
+ROWS = (
+    Option(
+        "subscription-algo",
+        "subscription",
+        Type.TEXT,
+        "how the nodes of a key share its requests: wrr, weighted turns; lrc, whoever has fewest under way; wlrc, the "
+        "same by weight; iphash, by the client's address; p2c, the less busy of two drawn by lot. A node may announce "
+        "another one for its key; fastrouter-to nodes share in this way, too",
+        choices=ALGORITHMS,
+        default=ALGORITHMS[0],
+    ),
+    Option(
+        "subscription-slow-start",
+        "subscription",
+        Type.SECONDS,
+        "a node that is new or back begins with a tenth of its share, which grows to the whole in this time; 0: it has "
+        "its whole share at once",
+        unit="seconds",
+        low=0,
+        high=86400,
+        default="0",
+    ),
+    Option(
+        "subscription-limit-cores",
+        "subscription",
+        Type.BOOL,
+        "give a node no more requests at once than the cores that it announces; one that announces none has no limit",
+        default="false",
+    ),
+)
