@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from uwsgirouter.model.node import Node, State
+from uwsgirouter.model.node import Node, Order, State
 from uwsgirouter.settings.address import NOWHERE, Address, parse_peer
 
 
@@ -29,6 +29,7 @@ class Put:
     backup: int = 0
     algo: str = ""
     algo_since: float = 0.0
+    order: Order = Order.READY
 
     @classmethod
     def of(cls, node: Node) -> Put:
@@ -47,6 +48,7 @@ class Put:
             node.backup,
             node.algo,
             node.algo_since,
+            node.order,
         )
 
     def row(self) -> list[object]:
@@ -65,13 +67,14 @@ class Put:
             self.backup,
             self.algo,
             self.algo_since,
+            self.order.value,
         ]
 
     @classmethod
     def from_row(cls, row: list[object]) -> Put:
         """The inverse of :meth:`row`."""
         id, key, address, modifier1, modifier2, weight, cores, load, state, since, *rest = row
-        vassal, backup, algo, algo_since = rest
+        vassal, backup, algo, algo_since, order = rest
         assert isinstance(id, int) and isinstance(key, str) and isinstance(address, str) and isinstance(weight, int)
         assert isinstance(modifier1, int) and isinstance(modifier2, int) and isinstance(since, (int, float))
         assert isinstance(cores, int) and isinstance(load, int) and isinstance(vassal, str)
@@ -90,6 +93,7 @@ class Put:
             backup,
             algo,
             float(algo_since),
+            Order(order),
         )
 
 

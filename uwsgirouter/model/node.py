@@ -25,8 +25,25 @@ class State(Enum):
     """It failed: tried only when nobody else is left, until it announces itself or its grace time is over."""
     EJECTED = "ejected"
     """It accepted, and broke off or did not answer, several times: left alone for some seconds, unless nobody is up."""
+    UNCONFIRMED = "unconfirmed"
+    """It is known from a snapshot, and has neither announced itself nor answered since: it is given requests."""
     INACTIVE = "inactive"
     """Its vassal does not run: the Emperor must start it before it can be given a request."""
+
+
+SERVING = (State.UP, State.UNCONFIRMED)
+"""The states in which a node is given requests."""
+
+
+class Order(Enum):
+    """What an operator said of a node; it outlasts announcements and the node itself."""
+
+    READY = "ready"
+    """Nothing: its announcements decide."""
+    DRAIN = "drain"
+    """No new sessions; who holds a sticky cookie of it is served."""
+    DOWN = "down"
+    """No requests at all."""
 
 
 class Node:
@@ -44,6 +61,7 @@ class Node:
         "key",
         "load",
         "modifiers",
+        "order",
         "pass_after",
         "seed",
         "seen",
@@ -53,6 +71,7 @@ class Node:
         "state",
         "vassal",
         "weight",
+        "why",
     )
 
     def __init__(self, id: int, key: bytes, address: Address) -> None:
@@ -74,6 +93,10 @@ class Node:
         self.algo_since = 0.0
         """Monotonic seconds of when it began to wish that."""
         self.state = State.UP
+        self.order = Order.READY
+        """An operator's word. While it is not READY, ``state`` is never one of :data:`SERVING`."""
+        self.why = ""
+        """The master's: why it is in this state, in a few words."""
         self.seen = 0.0
         """Monotonic seconds of the last announcement (0 for a static node)."""
         self.since = 0.0

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
-from uwsgirouter.model.node import Node, State
+from uwsgirouter.model.node import SERVING, Node, State
 
 
 class Client(Protocol):
@@ -122,7 +122,7 @@ class Slot:
 
         One of a worse backup level only when all of the better ones were tried.
         """
-        return self.next_free(tried, client) or self.first(State.UP, tried)
+        return self.next_free(tried, client) or self.first(SERVING, tried)
 
     def next_free(self, full: Container[Node], client: Client = NOBODY) -> Node | None:
         """A node of the backup level in use that is not one of ``full``.
@@ -137,16 +137,16 @@ class Slot:
 
         One that drains is never chosen: it said that it goes.
         """
-        return self.first(State.EJECTED, tried) or self.first(State.DOWN, tried)
+        return self.first((State.EJECTED,), tried) or self.first((State.DOWN,), tried)
 
-    def first(self, state: State, tried: Container[Node]) -> Node | None:
-        """The first node of that state and of the best level in the slot's order, whoever's turn it is.
+    def first(self, states: Container[State], tried: Container[Node]) -> Node | None:
+        """The first node of those states and of the best level in the slot's order, whoever's turn it is.
 
         (Fallback nodes have no turns.)
         """
         best = None
         for node in self.nodes:
-            if node.state is state and (best is None or node.backup < best.backup) and node not in tried:
+            if node.state in states and (best is None or node.backup < best.backup) and node not in tried:
                 best = node
                 if not node.backup:
                     break
@@ -161,7 +161,7 @@ class Slot:
         return asleep[self.turns % len(asleep)]
 
     def _rebuild(self) -> Balancer | None:
-        up = [node for node in self.nodes if node.state is State.UP]
+        up = [node for node in self.nodes if node.state in SERVING]
         level = min((node.backup for node in up), default=0)
         candidates = [node for node in up if node.backup == level]
         self._balancer = self._balancing.make(self, candidates) if candidates else None

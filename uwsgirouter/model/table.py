@@ -8,7 +8,7 @@ Invariant: every node is in exactly the slot of its key; a slot without nodes do
 from __future__ import annotations
 
 from uwsgirouter.model.events import Event, Gone, Put
-from uwsgirouter.model.node import FULL_SHARE, Node, State
+from uwsgirouter.model.node import FULL_SHARE, SERVING, Node, State
 from uwsgirouter.model.slot import Balancing, Factory, Slot
 
 STATIC_KEY = b""
@@ -58,7 +58,7 @@ class RouteTable:
 
         A vassal that cannot be reached is taken for one that does not run, so that its request waits for it.
         """
-        if node.state is State.UP:
+        if node.state in SERVING:
             node.state = State.INACTIVE if node.vassal else State.DOWN
             slot = self.slots.get(node.key)
             if slot is not None:
@@ -82,6 +82,7 @@ class RouteTable:
         node.backup = put.backup
         node.algo = put.algo
         node.algo_since = put.algo_since
+        node.order = put.order
         self.slots[put.key].changed()
         return node
 

@@ -17,7 +17,7 @@ from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.mappers.base import Candidates, Mapper
 from uwsgirouter.mappers.direct import DIRECT_KEY, DirectNodes
 from uwsgirouter.model.counters import Counter
-from uwsgirouter.model.node import Node, State
+from uwsgirouter.model.node import SERVING, Node
 from uwsgirouter.model.table import FALLBACK_KEY, RouteTable
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.settings import Settings
@@ -190,7 +190,7 @@ class Router:
         fallback = None
         if slot is not None or tried or self.fallback_on_no_key:
             fallback = self.table.slots.get(FALLBACK_KEY)
-        stand_in = fallback.first(State.UP, tried) if fallback is not None else None
+        stand_in = fallback.first(SERVING, tried) if fallback is not None else None
         if last and stand_in is not None:
             return stand_in
         node = slot.next_except(tried) if slot is not None else None
@@ -216,7 +216,7 @@ class Router:
         self.cells[Counter.NODE_FAILURES] += 1
         if node.key == DIRECT_KEY:
             self.direct.fail(node)
-        elif node.state is State.UP:
+        elif node.state in SERVING:
             self.table.fail(node)
             self._report(node, error.strerror or str(error))
         if not self._quiet:

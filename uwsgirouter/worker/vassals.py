@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from uwsgirouter.mappers.base import Candidates
-from uwsgirouter.model.node import Node, State
+from uwsgirouter.model.node import SERVING, Node, State
 from uwsgirouter.model.slot import Slot
 from uwsgirouter.settings.settings import Settings
 
@@ -35,9 +35,9 @@ class Vassals:
 
     def is_asleep(self, slot: Candidates | None, tried: Sequence[Node]) -> bool:
         """Whether nobody of ``slot`` is up and a vassal is worth waiting for, which is told to wake."""
-        if not self._possible or not isinstance(slot, Slot) or slot.first(State.INACTIVE, ()) is None:
+        if not self._possible or not isinstance(slot, Slot) or slot.first((State.INACTIVE,), ()) is None:
             return False
-        if slot.first(State.UP, tried) is not None:
+        if slot.first(SERVING, tried) is not None:
             return False
         node = slot.sleeping()
         assert node is not None
