@@ -26,6 +26,7 @@ LAYERS = [
     "scripting",
     "cache",
     "model",
+    "announce",
     "protocol",
     "settings",
     "log",

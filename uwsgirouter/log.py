@@ -82,6 +82,13 @@ class Throttle:
             self.suppressed = 0
         self._say(text)
 
+    def holds_back(self, now: float) -> bool:
+        """Whether a line would be held back now: then it counts as one that was, and need not be made at all."""
+        if self._count < self._burst or now - self._window >= 1.0:
+            return False
+        self.suppressed += 1
+        return True
+
     def flush(self, now: float) -> None:
         """Called now and then: say what was held back when no further line came to say it."""
         if self.suppressed and now - self._window >= 1.0:

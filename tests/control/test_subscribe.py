@@ -152,7 +152,7 @@ def test_once_fails_when_nobody_listens(
         (["--key", "", "--address", "127.0.0.1:1"], "no key"),
         (["--key", "k" * 256, "--address", "127.0.0.1:1"], "key too long: 256 bytes, at most 255"),
         (["--key", "a", "--address", "127.0.0.1:0"], "a port is a number from 1 to 65535"),
-        (["--key", "a", "--address", "name.example:1"], "an announcement needs an IP address"),
+        (["--key", "a", "--address", "no name:1"], "'no name:1' is neither an IP address nor a host name"),
     ],
 )
 def test_what_a_router_would_refuse_is_not_sent(

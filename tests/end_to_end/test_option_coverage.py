@@ -27,8 +27,6 @@ LATER = {
     "fastrouter-stats": "there is no stats process yet",
     "fastrouter-stats-server": "there is no stats process yet",
     "fastrouter-ss": "there is no stats process yet",
-    "fastrouter-resubscribe": "announcements are not passed on yet",
-    "fastrouter-resubscribe-bind": "announcements are not passed on yet",
 }
 """What is known and refused by name, and why; an option that is built must leave this list."""
 

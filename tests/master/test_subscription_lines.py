@@ -7,8 +7,8 @@ import os
 import pytest
 
 from uwsgirouter.master.subscriptions import describe, hash_key
+from uwsgirouter.model.changes import Change, Happening
 from uwsgirouter.model.events import Gone
-from uwsgirouter.model.registry import Change, Happening
 from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY
 from uwsgirouter.settings.address import NOWHERE, parse_peer
 

@@ -16,6 +16,7 @@ from uwsgirouter.log import Log
 from uwsgirouter.master.keyring import Keyring, owners
 from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer
 from uwsgirouter.model.trust import Trust
+from uwsgirouter.protocol.repeated import Reader
 from uwsgirouter.protocol.replay import Replays
 from uwsgirouter.protocol.signing import encode_signed
 from uwsgirouter.protocol.subscription import Announce, encode_announce
@@ -32,7 +33,10 @@ class Office:
         self.replays = Replays()
         self.accepted: list[Announce] = []
         self.rejects = Rejects(Log("test"))
-        self.server = SubscriptionServer(server, self.accepted.append, self.rejects, self.trust(rules))
+        self.server = SubscriptionServer(server, self._accept, self.rejects, self.trust(rules), Reader())
+
+    def _accept(self, announce: Announce, sender: object) -> None:
+        self.accepted.append(announce)
 
     def trust(self, rules: Rules) -> Trust:
         return Trust(rules, self.replays, Keyring(rules.keys).find, lambda key: owners(rules.owners, key))

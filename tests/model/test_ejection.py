@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from tests.model.made import view
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.model.changes import Change, Happening
 from uwsgirouter.model.ejection import FORGIVEN, LONGEST_TIME, Ejections, room, surplus
 from uwsgirouter.model.events import Event
 from uwsgirouter.model.node import State
-from uwsgirouter.model.registry import Change, Happening, Registry
+from uwsgirouter.model.registry import Registry
 from uwsgirouter.model.table import STATIC_KEY, RouteTable
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings.address import parse_peer

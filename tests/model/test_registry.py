@@ -8,10 +8,12 @@ import pytest
 
 from tests.model.made import view
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
-from uwsgirouter.model import registry as module
+from uwsgirouter.model import numbers as module
+from uwsgirouter.model.changes import Change, Happening
 from uwsgirouter.model.events import Gone, Put
 from uwsgirouter.model.node import State
-from uwsgirouter.model.registry import COOLING, Change, Happening, Registry
+from uwsgirouter.model.numbers import COOLING
+from uwsgirouter.model.registry import Registry
 from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY, RouteTable
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings.address import Address, parse_peer

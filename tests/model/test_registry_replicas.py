@@ -16,9 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.model.made import view
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.model.changes import Change, Happening
 from uwsgirouter.model.events import Event, Gone, Put
 from uwsgirouter.model.node import State
-from uwsgirouter.model.registry import COOLING, Change, Happening, Registry
+from uwsgirouter.model.numbers import COOLING
+from uwsgirouter.model.registry import Registry
 from uwsgirouter.model.table import STATIC_KEY, RouteTable
 from uwsgirouter.protocol.messages import MessageReader, encode_message
 from uwsgirouter.protocol.subscription import Announce

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.protocol.test_subscription import announces
-from uwsgirouter.model.snapshot import BadSnapshot, SavedNode, Snapshot, decode_snapshot, encode_snapshot
-from uwsgirouter.protocol.subscription import Announce
-from uwsgirouter.settings.address import NOWHERE, parse_peer
+from uwsgirouter.model.node import Order, State
+from uwsgirouter.model.orders import Word
+from uwsgirouter.model.snapshot import (
+    BadSnapshot,
+    SavedLease,
+    SavedNode,
+    Snapshot,
+    decode_snapshot,
+    encode_snapshot,
+)
+from uwsgirouter.protocol.subscription import Announce, encode_announce
+from uwsgirouter.settings.address import NOWHERE, Kind, parse_peer
 
+HERE = parse_peer("127.0.0.1:3031")
 ONE = Snapshot(
     1_700_000_000.5,
     (
-        SavedNode(Announce(b"foo.com", parse_peer("127.0.0.1:3031"), 5, 6, weight=3, backup=1, algo="lrc"), 1.7e9),
-        SavedNode(Announce(b"\xff\n", parse_peer("/tmp/\udcff")), 1.7e9, draining=True),
-        SavedNode(Announce(b"v", NOWHERE, vassal=b"one.ini", inactive=True), 1.7e9),
+        SavedNode(Announce(b"foo.com", HERE, 5, 6, weight=3, backup=1, algo="lrc"), State.UP, 1.7e9, 1.6e9, 1.5e9),
+        SavedNode(Announce(b"\xff\n", parse_peer("/tmp/\udcff")), State.DOWN, 1.7e9, 1.6e9),
+        SavedNode(Announce(b"v", NOWHERE, vassal=b"one.ini", inactive=True), State.INACTIVE, 0.0, 1.6e9, standing=1e9),
     ),
+    (SavedLease(Announce(b"n", parse_peer("app.internal:3031")), 1.7e9, ("10.0.0.1", "::1")),),
+    (Word(b"foo.com", HERE, Order.DRAIN, 7, "root", 1.6e9), Word(b"foo.com", parse_peer("/other"), weight=2)),
     ((b"foo.com", "127.0.0.1:3031", 1_700_000_000), (b"foo.com", "", 5)),
 )
 
@@ -31,6 +45,14 @@ def clothed(*rows: object) -> bytes:
     return body + json.dumps({"rows": len(rows) - 1, "crc32": zlib.crc32(body)}).encode() + b"\n"
 
 
+def text(announce: Announce) -> str:
+    return base64.b64encode(encode_announce(announce)).decode()
+
+
+NAMED = Announce(b"n", parse_peer("app.internal:3031"))
+NODE = {"n": text(Announce(b"foo.com", HERE)), "state": "up", "heard": 1, "since": 1}
+NAME = {"name": text(NAMED), "heard": 1, "hosts": []}
+WORD = {"o": "aw==", "a": "/a", "order": "down", "weight": None, "who": "root", "since": 1}
 HEAD = {"what": "uwsgirouter snapshot", "version": 1, "written": 5}
 
 
@@ -42,12 +64,12 @@ def test_round_trip() -> None:
 def test_it_is_text_that_people_can_look_at() -> None:
     lines = encode_snapshot(ONE).decode("ascii").splitlines()
     assert json.loads(lines[0]) == {"what": "uwsgirouter snapshot", "version": 1, "written": 1_700_000_000.5}
-    assert len(lines) == 1 + 3 + 2 + 1
+    assert len(lines) == 1 + 3 + 1 + 2 + 2 + 1
 
 
 def test_fields_of_tomorrow_are_read_over() -> None:
     text = clothed({**HEAD, "more": 1}, {"z": 1}, {"k": "aw==", "a": "/a", "unix": 7, "more": []})
-    assert decode_snapshot(text) == Snapshot(5.0, (), ((b"k", "/a", 7),))
+    assert decode_snapshot(text) == Snapshot(5.0, clocks=((b"k", "/a", 7),))
 
 
 @pytest.mark.parametrize(
@@ -67,9 +89,20 @@ def test_fields_of_tomorrow_are_read_over() -> None:
         (clothed({**HEAD, "written": None}), "cannot be read"),
         (clothed({**HEAD, "written": float("nan")}), "cannot be read"),
         (clothed({"what": "uwsgirouter snapshot", "version": 1}), "cannot be read"),
-        (clothed(HEAD, {"n": "not base64!", "heard": 1}), "cannot be read"),
-        (clothed(HEAD, {"n": 5, "heard": 1}), "cannot be read"),
-        (clothed(HEAD, {"n": "4AAAAA=="}), "could not have been announced: no key"),
+        (clothed({**HEAD, "written": 10**400}), "cannot be read"),
+        (clothed({**HEAD, "written": float("inf")}), "cannot be read"),
+        (clothed(HEAD, {**NODE, "n": "not base64!"}), "cannot be read"),
+        (clothed(HEAD, {**NODE, "n": 5}), "cannot be read"),
+        (clothed(HEAD, {**NODE, "n": "4AAAAA=="}), "could not have been announced: no key"),
+        (clothed(HEAD, {**NODE, "n": text(NAMED)}), "cannot be read"),
+        (clothed(HEAD, {**NODE, "n": text(Announce(b"foo.com", HERE, leaving=True))}), "cannot be read"),
+        (clothed(HEAD, {**NODE, "state": "well"}), "cannot be read"),
+        (clothed(HEAD, {**NODE, "since": "long ago"}), "cannot be read"),
+        (clothed(HEAD, {**NAME, "name": NODE["n"]}), "cannot be read"),
+        (clothed(HEAD, {**NAME, "hosts": [1]}), "cannot be read"),
+        (clothed(HEAD, {**WORD, "order": "go away"}), "cannot be read"),
+        (clothed(HEAD, {**WORD, "weight": True}), "cannot be read"),
+        (clothed(HEAD, {**WORD, "a": ""}), "could not have been announced: an empty address"),
         (clothed(HEAD, {"k": "aw==", "a": 1, "unix": 7}), "cannot be read"),
         (clothed(HEAD, {"k": "aw==", "a": "/a", "unix": True}), "cannot be read"),
     ],
@@ -99,13 +132,28 @@ def test_a_changed_byte_is_seen(position: int, change: int) -> None:
         return
 
 
-@given(
-    st.floats(0, 4e9),
-    st.lists(st.builds(SavedNode, announces(), st.floats(0, 4e9), st.booleans()), max_size=4).map(tuple),
-    st.lists(st.tuples(st.binary(max_size=20), st.text(max_size=20), st.integers(0, 1 << 62)), max_size=4).map(tuple),
+TIMES = st.floats(0, 4e9)
+NODES = st.builds(
+    SavedNode,
+    announces().map(lambda announce: replace(announce, leaving=False)),
+    st.sampled_from(State),
+    *[TIMES] * 4,
+).filter(lambda node: node.announce.address.kind is not Kind.NAME)
+LEASES = st.builds(SavedLease, st.just(NAMED), TIMES, st.lists(st.text(max_size=9), max_size=3).map(tuple))
+WORDS = st.builds(
+    Word,
+    st.binary(max_size=20),
+    st.sampled_from([HERE, parse_peer("/a")]),
+    st.sampled_from(Order),
+    st.none() | st.integers(1, 100),
+    st.text(max_size=9),
+    TIMES,
 )
-def test_any_registry(written: float, nodes: tuple[SavedNode, ...], clocks: tuple[tuple[bytes, str, int], ...]) -> None:
-    snapshot = Snapshot(written, nodes, clocks)
+CLOCKS = st.tuples(st.binary(max_size=20), st.text(max_size=20), st.integers(0, 1 << 62))
+
+
+@given(st.builds(Snapshot, TIMES, *(st.lists(some, max_size=4).map(tuple) for some in (NODES, LEASES, WORDS, CLOCKS))))
+def test_any_registry(snapshot: Snapshot) -> None:
     assert decode_snapshot(encode_snapshot(snapshot)) == snapshot
 
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.model.made import view
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.model.changes import Change, Happening
 from uwsgirouter.model.node import Node, State
-from uwsgirouter.model.registry import Change, Happening, Registry
+from uwsgirouter.model.registry import Registry
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.model.vassals import STANDING_TOLERANCE
 from uwsgirouter.protocol.subscription import Announce

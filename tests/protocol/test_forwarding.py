@@ -10,11 +10,31 @@ from hypothesis import strategies as st
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.acknowledgement import encode_acknowledgement
-from uwsgirouter.protocol.forwarding import ID_BYTES, check_route, forwarded, receivers, router_id
-from uwsgirouter.protocol.subscription import HOPS_MAX, Announce, decode_announce, encode_announce
+from uwsgirouter.protocol.forwarding import (
+    ID_BYTES,
+    NEAR_MOST,
+    backup_of,
+    check_route,
+    forwarded,
+    receivers,
+    router_id,
+)
+from uwsgirouter.protocol.subscription import BACKUP_MAX, HOPS_MAX, Announce, decode_announce, encode_announce
 from uwsgirouter.settings.address import NOWHERE, parse_peer
 
-NODE = Announce(b"foo.com", parse_peer("127.0.0.1:3031"), 5, 6, weight=9, cores=4, load=2, unix=7, algo="lrc", backup=2)
+NODE = Announce(
+    b"foo.com",
+    parse_peer("127.0.0.1:3031"),
+    5,
+    6,
+    weight=9,
+    cores=4,
+    load=2,
+    unix=7,
+    algo="lrc",
+    backup=2,
+    sni_crt=b"/c",
+)
 HERE = parse_peer("10.0.0.1:3017")
 
 
@@ -23,7 +43,9 @@ def id_of(number: int) -> bytes:
 
 
 def test_what_is_passed_on() -> None:
-    assert forwarded(NODE, id_of(1), HERE) == Announce(b"foo.com", HERE, 5, 6, algo="lrc", route=(b"0000000000000001",))
+    assert forwarded(NODE, id_of(1), HERE) == Announce(
+        b"foo.com", HERE, 5, 6, algo="lrc", sni_crt=b"/c", route=(b"0000000000000001",)
+    )
 
 
 def test_each_router_writes_its_id_behind_the_others() -> None:
@@ -67,7 +89,14 @@ def test_nothing_goes_back_where_it_came_from() -> None:
     assert receivers(routers, ("10.0.0.2", 2626)) == routers[1:]
     assert receivers(routers, ("::1", 2626, 0, 0)) == [routers[0], *routers[2:]]
     assert receivers(routers, ("10.0.0.2", 40000)) == routers
-    assert receivers(routers, "/run/other") == routers
+    assert receivers(routers, "/run/other") == [routers[0], routers[1], routers[3]]
+    assert receivers(routers, "") == receivers(routers, None) == routers
+    assert receivers([parse_peer("@one"), parse_peer("@two")], b"\0one\0") == [parse_peer("@two")]
+
+
+def test_routers_come_after_all_nodes_of_our_own_and_the_nearest_first() -> None:
+    assert [backup_of(hops) > NEAR_MOST for hops in range(1, HOPS_MAX + 1)] == [True] * HOPS_MAX
+    assert backup_of(1) < backup_of(2) < backup_of(HOPS_MAX) <= BACKUP_MAX
 
 
 @given(st.integers(2, 12), st.data())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import socket
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv6Address
@@ -82,7 +83,8 @@ def assert_usable(announce: Announce) -> None:
         assert announce.inactive
         return
     assert 1 <= len(announce.address.text.encode("utf-8", "surrogateescape")) <= 255
-    assert announce.address.kind in (Kind.TCP4, Kind.TCP6, Kind.UNIX, Kind.ABSTRACT)
+    assert announce.address.kind in (Kind.TCP4, Kind.TCP6, Kind.UNIX, Kind.ABSTRACT, Kind.NAME)
+    assert announce.address.kind is not Kind.NAME or re.fullmatch(r"[\w.-]+", announce.address.host, re.ASCII)
     assert announce.address.is_unix or 1 <= announce.address.port <= 65535
     assert announce.notify == NOWHERE or announce.notify.kind in (Kind.TCP4, Kind.TCP6, Kind.UNIX, Kind.ABSTRACT)
     assert 0 <= announce.backup <= BACKUP_MAX and 0 <= announce.unix < 1 << 63
@@ -220,10 +222,42 @@ def test_addresses_of_every_kind(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["app.internal:3031", "localhost:1", "a:65535", "App-1.Example.Com.:80", "_app._tcp.x:80", "1.2.3.4.app:80"],
+)
+def test_host_names(text: str) -> None:
+    address = decode_announce(datagram(address=text.encode())).address
+    assert address == parse_peer(text)
+    assert address.kind is Kind.NAME
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0X7F.0.0.0x1",
+        "1.2.3.4.5",
+        "-a",
+        "a-",
+        "a..b",
+        ".a",
+        "a b",
+        "ä",
+        "a/b",
+        "a%b",
+    ]
+    + ["a" * 64, "a." * 127 + "a", "."],
+)
+def test_what_is_no_host_name(name: str) -> None:
+    """Neither what the system's look-up would take for an IP address of an old form."""
+    assert refusal(datagram(address=f"{name}:80".encode())) in ("bad address", "address too long")
+
+
+@pytest.mark.parametrize(
     "address",
     [
-        b"app.example.com:3031",
-        b"localhost:3031",
         b"127.0.0.1:0",
         b"127.0.0.1:65536",
         b"127.0.0.1:",

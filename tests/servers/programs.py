@@ -37,6 +37,15 @@ def uwsgi_command() -> list[str]:
     return [found] if Path(found).parent == Path(sys.executable).parent else [found, "--plugins", "python3"]
 
 
+def system_uwsgi() -> str:
+    """The uWSGI of the system's packages. The wheel's cannot sign, check signatures, or reload in an environment."""
+    beside = str(Path(sys.executable).parent)
+    path = os.pathsep.join(place for place in os.get_exec_path() if place != beside)
+    found = shutil.which("uwsgi", path=path)
+    assert found, "no uwsgi of the system: run `make test`, which installs it"
+    return found
+
+
 def environment(env: Mapping[str, str] | None) -> dict[str, str]:
     """The variables that every started program gets beside the test's own."""
     # The package under test is found from whatever directory the server runs in.
@@ -140,8 +149,25 @@ class FastRouter(Router):
         return ["--ini", str(path)]
 
 
+class SystemFastRouter(FastRouter):
+    """The one of the system's packages, which can check signatures."""
+
+    def command(self) -> list[str]:
+        """As above, with the plugins that it needs."""
+        return [system_uwsgi(), "--plugins", "corerouter,fastrouter", "--master", "--die-on-term"]
+
+
 _LISTEN = re.compile(r"^(?:--)?(?:fastrouter|shared-socket)$")
 _SERVER = re.compile(r"^(?:--)?fastrouter-subscription-server$")
+
+
+def _catches_hangup(pid: int) -> bool:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & 1 << (signal.SIGHUP - 1))
 
 
 def _addresses(config: str, args: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -166,8 +192,18 @@ class UwsgiApp(Process):
     _bound = re.compile(r"uwsgi socket \d+ (?:bound|inherited).*?address (\S+)")
 
     def __init__(self, directory: Path, *args: str, env: Mapping[str, str] | None = None) -> None:
-        super().__init__([*uwsgi_command(), *args], directory, environment(env))
+        super().__init__([*self.command(), *args], directory, environment(env))
         self.wait_ready(lambda: "spawned uWSGI worker 1" in self.log() and self._bound.search(self.log()))
+        self.wait_ready(self.heeds_signals)
+
+    def heeds_signals(self) -> bool:
+        """Its workers have their own handlers. Before, one may lose the signal by which its master would stop it."""
+        workers = re.findall(r"spawned uWSGI worker \d+ \(pid: (\d+)", self.log())
+        return all(_catches_hangup(int(pid)) for pid in workers if psutil.pid_exists(int(pid)))
+
+    def command(self) -> list[str]:
+        """uWSGI with Python."""
+        return uwsgi_command()
 
     @property
     def address(self) -> str:
@@ -175,6 +211,14 @@ class UwsgiApp(Process):
         found = self._bound.search(self.log())
         assert found, self.log()
         return found.group(1)
+
+
+class SystemUwsgiApp(UwsgiApp):
+    """The uWSGI of the system's packages, which can sign its announcements."""
+
+    def command(self) -> list[str]:
+        """As above, with the plugin that it needs."""
+        return [system_uwsgi(), "--plugins", "python3"]
 
 
 class Gunicorn(Process):

@@ -12,7 +12,17 @@ from typing import TypeVar
 from tests.servers.client import Client
 from tests.servers.node import Handler, Node
 from tests.servers.process import Process
-from tests.servers.programs import Announcer, FastRouter, Gunicorn, Nginx, Router, UwsgiApp, environment
+from tests.servers.programs import (
+    Announcer,
+    FastRouter,
+    Gunicorn,
+    Nginx,
+    Router,
+    SystemFastRouter,
+    SystemUwsgiApp,
+    UwsgiApp,
+    environment,
+)
 
 P = TypeVar("P", bound=Process)
 
@@ -35,13 +45,15 @@ class Servers:
         kind = FastRouter if os.environ.get("ROUTER_UNDER_TEST") == "fastrouter" else Router
         return self._started(kind(self.directory, *args, config=config, env=env, ready=ready))
 
-    def fastrouter(self, *args: str, config: str = "", ready: bool = True) -> FastRouter:
-        """The C FastRouter."""
-        return self._started(FastRouter(self.directory, *args, config=config, ready=ready))
+    def fastrouter(self, *args: str, config: str = "", ready: bool = True, system: bool = False) -> FastRouter:
+        """The C FastRouter; ``system``: that of the system's packages, which can check signatures."""
+        kind = SystemFastRouter if system else FastRouter
+        return self._started(kind(self.directory, *args, config=config, ready=ready))
 
-    def uwsgi(self, *args: str, env: Mapping[str, str] | None = None) -> UwsgiApp:
-        """A real uWSGI application server."""
-        return self._started(UwsgiApp(self.directory, *args, env=env))
+    def uwsgi(self, *args: str, env: Mapping[str, str] | None = None, system: bool = False) -> UwsgiApp:
+        """A real uWSGI application server; ``system``: that of the system's packages, which can sign and reload."""
+        kind = SystemUwsgiApp if system else UwsgiApp
+        return self._started(kind(self.directory, *args, env=env))
 
     def gunicorn(self, app: str, app_directory: Path, *args: str, address: str = "") -> Gunicorn:
         """gunicorn over the uwsgi protocol."""

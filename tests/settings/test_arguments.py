@@ -35,7 +35,7 @@ BAD = [
     ("--zzzzzz", "unknown option --zzzzzz$"),
     ("-Z", "unknown option -Z"),
     ("--fastrouter-usebase x", "did you mean fastrouter-use-base?"),
-    ("--fastrouter-resubscribe x", "--fastrouter-resubscribe is a known FastRouter option, not available in this ver"),
+    ("--fastrouter-stats x", "--fastrouter-stats is a known FastRouter option, not available in this ver"),
     ("--route-uri x", "known FastRouter option, not available"),
     ("--http :80", "known uWSGI option, not available"),
     ("--emperor x", "--emperor is not supported: a router does not watch"),

@@ -66,7 +66,7 @@ def test_strict_may_be_false(files: Files) -> None:
         ("fastrouter-tmeout = 5", "router.conf:4: unknown option fastrouter-tmeout; did you mean fastrouter-timeout?"),
         ("subscription-x = 5", "router.conf:4: unknown option subscription-x"),
         ("route-x = 5", "router.conf:4: unknown option route-x"),
-        ("fastrouter-resubscribe = /x", "fastrouter-resubscribe is a known FastRouter option, not available in this"),
+        ("fastrouter-stats = /x", "fastrouter-stats is a known FastRouter option, not available in this"),
         ("route = .* x", "router.conf:4: route is a known FastRouter option, not available"),
         ("stats = :1717", "router.conf:4: stats is a known uWSGI option, not available"),
         ("emperor = /x", "router.conf:4: emperor is not supported: a router does not watch files"),

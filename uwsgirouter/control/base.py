@@ -2,7 +2,8 @@
 
 One idea: a command is a row (name, help, arguments, run), so that the table in
 :mod:`uwsgirouter.control.main` is all that the parser is made from. A command does not know the others and
-does not exit by itself: it returns an :class:`Exit` or raises :class:`Failure`, which ``main`` prints.
+does not exit by itself: it returns an :class:`Exit` (or the exit code of a program that it ran) or raises
+:class:`Failure`, which ``main`` prints.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Exit(IntEnum):
     NO_ADDRESS = 6
     NO_CONNECTION = 7
     BAD_HEAD = 8
+    DENIED = 9
     CUT = 18
     HTTP_ERROR = 22
     NOT_WRITTEN = 23
@@ -32,6 +34,8 @@ class Exit(IntEnum):
     RESET = 56
     NO_ROOM = 70
     NOT_FOUND = 78
+    NOT_RUN = 126
+    NO_COMMAND = 127
     INTERRUPTED = 130
 
 
@@ -50,7 +54,7 @@ class Command(NamedTuple):
     help: str
     description: str
     arguments: Callable[[argparse.ArgumentParser], None]
-    run: Callable[[argparse.Namespace], Exit]
+    run: Callable[[argparse.Namespace], int]
 
 
 def number(low: int, high: int) -> Callable[[str], int]:

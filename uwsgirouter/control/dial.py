@@ -25,27 +25,15 @@ def peer(text: str) -> Address:
 
 def connect(address: Address, timeout: float) -> socket.socket:
     """A connected stream socket; ``timeout`` in seconds is for each address of a host name."""
-    return _first(address, socket.SOCK_STREAM, timeout)
-
-
-def datagram_socket(address: Address) -> socket.socket:
-    """A datagram socket whose ``send`` goes to the address (a refused datagram is seen by the next call).
-
-    A unix datagram socket makes its sender wait while the reader's queue is full: 2 s, then ``send`` raises.
-    """
-    return _first(address, socket.SOCK_DGRAM, 2.0)
-
-
-def _first(address: Address, kind: socket.SocketKind, timeout: float) -> socket.socket:
-    targets = _targets(address, kind)
+    targets = _targets(address)
     for family, sockaddr in targets[:-1]:
         try:
-            return _connect(family, kind, sockaddr, timeout)
+            return _connect(family, sockaddr, timeout)
         except OSError:
             continue  # the last address of the name is the one whose failure is told
     family, sockaddr = targets[-1]
     try:
-        return _connect(family, kind, sockaddr, timeout)
+        return _connect(family, sockaddr, timeout)
     except TimeoutError:
         raise Failure(Exit.TIMEOUT, f"{address.text}: no connection within {timeout:g} s") from None
     except OSError as error:
@@ -54,11 +42,10 @@ def _first(address: Address, kind: socket.SocketKind, timeout: float) -> socket.
 
 def _connect(
     family: socket.AddressFamily,
-    kind: socket.SocketKind,
     sockaddr: tuple[str, int] | bytes | str,
     timeout: float,
 ) -> socket.socket:
-    connection = socket.socket(family, kind)
+    connection = socket.socket(family, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
         connection.connect(sockaddr)
@@ -68,11 +55,11 @@ def _connect(
     return connection
 
 
-def _targets(address: Address, kind: socket.SocketKind) -> list[Target]:
+def _targets(address: Address) -> list[Target]:
     if address.kind is not Kind.NAME:
         return [(address.family, address.sockaddr)]
     try:
-        found = socket.getaddrinfo(address.host, address.port, type=kind)
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise Failure(Exit.NO_ADDRESS, f"host name {address.host!r}: {error.strerror}") from None
     return [(family, (str(sockaddr[0]), int(sockaddr[1]))) for family, _, _, _, sockaddr in found]

@@ -12,11 +12,21 @@ import sys
 from collections.abc import Sequence
 
 import uwsgirouter
-from uwsgirouter.control import cache, request, subscribe
+from uwsgirouter.control import cache, down, drain, nodes, ready, request, subscribe, wait, weight
 from uwsgirouter.control.base import Command, Exit, Failure
 from uwsgirouter.errors import ConfigError
 
-COMMANDS: tuple[Command, ...] = (request.COMMAND, subscribe.COMMAND, cache.COMMAND)
+COMMANDS: tuple[Command, ...] = (
+    request.COMMAND,
+    subscribe.COMMAND,
+    nodes.COMMAND,
+    drain.COMMAND,
+    ready.COMMAND,
+    down.COMMAND,
+    weight.COMMAND,
+    wait.COMMAND,
+    cache.COMMAND,
+)
 """Every command, in the order in which ``--help`` lists them."""
 
 
@@ -48,11 +58,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(run(argv))
 
 
-def run(argv: Sequence[str] | None = None) -> Exit:
+def run(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its code; wrong usage exits with 2, as argparse does."""
-    options = parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    options = parser().parse_args(arguments, argparse.Namespace(argv=arguments))
     try:
-        code: Exit = options.run(options)
+        code: int = options.run(options)
         sys.stdout.flush()
     except Failure as failure:
         return _say(options.command, str(failure), failure.code)

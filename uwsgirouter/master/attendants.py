@@ -9,6 +9,7 @@ most one attendant that is not leaving; nothing here waits.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import selectors
@@ -20,7 +21,7 @@ from enum import Enum
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log
-from uwsgirouter.master.duty import MERCY, Duty
+from uwsgirouter.master.duty import MERCY, WORDS_MOST, Duty
 from uwsgirouter.master.fleet import Respawns
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.protocol.messages import MessageReader, encode_message
@@ -52,6 +53,8 @@ class Attendant:
     """Why it was killed, if it was."""
     log_moved: bool = False
     """There was a USR1 for it while it could not take one."""
+    partial: bytes = b""
+    """The rest of a message that the kernel did not take as a whole."""
 
     @property
     def label(self) -> str:
@@ -97,6 +100,7 @@ class Attendants:
         """Start those that are missing."""
         for duty in generation.duties:
             mark = (generation.index, duty.name)
+            self._pass_on(duty)
             if mark in self._done or self._present(mark):
                 continue
             respawns = self._respawns.setdefault(mark, Respawns())
@@ -106,8 +110,8 @@ class Attendants:
                 self.not_before = min(respawns.not_before, self.not_before if self.not_before > now else 1e18)
 
     def attended(self, generation: Generation) -> bool:
-        """Whether each duty was ready once: a respawn later holds up nobody."""
-        return all((generation.index, duty.name) in self._reached for duty in generation.duties)
+        """Whether each duty was ready once (a respawn later holds up nobody) that is not optional."""
+        return all(duty.optional or (generation.index, duty.name) in self._reached for duty in generation.duties)
 
     def _present(self, mark: tuple[int, str]) -> bool:
         return any(
@@ -121,6 +125,7 @@ class Attendants:
         except OSError as error:
             self._put_off(duty, respawns, error, now)
             return
+        duty.words.clear()
         try:
             pid = os.fork()
         except OSError as error:
@@ -180,6 +185,19 @@ class Attendants:
             self._selector.unregister(attendant.sock)
             attendant.sock.close()
 
+    def _pass_on(self, duty: Duty) -> None:
+        """Say what is to be said to who is at ``duty``, as far as the kernel takes it; the rest at the next look."""
+        for attendant in self.members.values():
+            if attendant.duty is not duty or attendant.state is State.LEAVING or attendant.sock.fileno() < 0:
+                continue
+            while (attendant.partial or duty.words) and _flush(attendant):
+                if duty.words:
+                    attendant.partial = encode_message(*duty.words.popleft())
+            if len(duty.words) > WORDS_MOST:
+                duty.words.clear()
+                attendant.reason = "did not listen to its master"
+                _signal_group(attendant.pid, signal.SIGKILL)
+
     def reopen_log(self) -> None:
         """Give each the master's new log."""
         for attendant in self.members.values():
@@ -191,6 +209,8 @@ class Attendants:
                     _signal(attendant.pid, signal.SIGUSR1)
             elif attendant.sock.fileno() >= 0:
                 try:
+                    if not _flush(attendant):
+                        raise BlockingIOError(errno.EAGAIN, "it does not listen")
                     socket.send_fds(attendant.sock, [encode_message("log")], [2])
                 except OSError as error:
                     self._log.say(f"{attendant.label} keeps its old log: {error.strerror}")
@@ -281,6 +301,19 @@ class Attendants:
         """In a child: the channels of its siblings are not its own."""
         for attendant in self.members.values():
             attendant.sock.close()
+
+
+def _flush(attendant: Attendant) -> bool:
+    """Send the rest of a message; whether the kernel took all of it. Whoever is gone is not told of it here."""
+    while attendant.partial:
+        try:
+            sent = attendant.sock.send(attendant.partial, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return False
+        except OSError:
+            sent = len(attendant.partial)
+        attendant.partial = attendant.partial[sent:]
+    return True
 
 
 def _signal(pid: int, number: int) -> None:

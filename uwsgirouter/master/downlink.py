@@ -7,7 +7,9 @@ nothing. A new worker gets all nodes first, then ``start``. It must never block.
 
 from __future__ import annotations
 
+import fcntl
 import socket
+import termios
 from collections import deque
 from itertools import islice
 
@@ -16,7 +18,8 @@ from uwsgirouter.model.events import Put
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
 
-ROWS_PER_MESSAGE = 2000
+ROWS_PER_MESSAGE = 500
+"""Nodes that are written and read at a time: some milliseconds on either side, between which others have their turn."""
 READ_SIZE = 1 << 16
 
 
@@ -41,6 +44,13 @@ class Downlink:
         """Whether there is something to write."""
         return bool(self._partial or self._orders or self._changed or not self._started)
 
+    @property
+    def heard(self) -> bool:
+        """Whether the worker has read all that it was to be told: nothing waits here, nor in the kernel."""
+        if self.sock.fileno() < 0:
+            return True
+        return not self.waiting and not int.from_bytes(fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)), "little")
+
     def node_changed(self, id: int) -> None:
         """Node ``id`` is not what it was, or is no more."""
         self._changed[id] = None
@@ -50,8 +60,9 @@ class Downlink:
         self._orders.append((encode_message(*items), descriptor))
 
     def write(self) -> None:
-        """Send what the kernel takes. Raises OSError when the worker is gone."""
-        while self.waiting:
+        """Send what the kernel takes, one message of nodes at most. Raises OSError when the worker is gone."""
+        number = self._number
+        while self._partial or (self.waiting and self._number == number):
             if not self._partial:
                 self._partial, self._descriptor = self._compose()
             try:

@@ -6,8 +6,9 @@ that is made with its generation, at the time when errors can still be told to p
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from uwsgirouter.master.line import Line
 from uwsgirouter.master.sockets import Bound
@@ -19,8 +20,16 @@ MERCY = 5.0
 """Seconds between the order to leave and the end, unless the duty says otherwise."""
 
 
+WORDS_MOST = 10_000
+"""Words that wait for an attendant; one that does not take them is replaced."""
+
+
 def _nothing(message: Message) -> None:
     """For a duty that has nothing to tell."""
+
+
+def _unprepared() -> None:
+    """For a duty that needs no more rights than it has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,5 +57,11 @@ class Duty:
     ready_within: float = READY_WITHIN
     mercy: float = MERCY
     """Seconds that it has to leave once it was told to."""
+    prepare: Callable[[], None] = _unprepared
+    """Called in the child before it changes users."""
+    optional: bool = False
+    """Workers start without it, and that it cannot start is no reason to give anything up."""
+    words: deque[Message] = field(default_factory=deque)
+    """What is to be said to the attendant. One that starts gets none: it sees what the master saw at that moment."""
     rests: bool = False
     """It serves clients, so WINCH ends it (and HUP brings it back)."""

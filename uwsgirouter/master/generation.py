@@ -46,3 +46,8 @@ class Generation:
     def emperor(self) -> Address | None:
         """The command socket of the Emperor that starts vassals."""
         return next(iter(self.names.addresses("fastrouter-emperor-socket")), None)
+
+    @property
+    def resubscribe(self) -> list[Address]:
+        """The subscription servers of other routers that hear of our nodes."""
+        return self.names.addresses("fastrouter-resubscribe")

@@ -22,10 +22,14 @@ Version = tuple[int, int, int]
 
 
 class Keyring:
-    """The files ``<key>.pem`` in ``directory``."""
+    """The files ``<key>.pem`` in ``directory``.
 
-    def __init__(self, directory: str) -> None:
+    ``mount_points``: a key with a path (``foo.com/one``) that has no file of its own has that of its host.
+    """
+
+    def __init__(self, directory: str, mount_points: bool = False) -> None:
         self._directory = directory
+        self._mount_points = mount_points
         self._kept: OrderedDict[str, tuple[Version, PublicKey]] = OrderedDict()
 
     def find(self, key: bytes) -> PublicKey | None:
@@ -33,6 +37,11 @@ class Keyring:
 
         Raises :class:`ProtocolError` when the file is there and no key can be read from it.
         """
+        host, slash, _ = key.partition(b"/")
+        found = self._read(key)
+        return self._read(host) if found is None and slash and host and self._mount_points else found
+
+    def _read(self, key: bytes) -> PublicKey | None:
         path = os.path.join(self._directory, key_file(key))
         try:
             status = os.stat(path)

@@ -20,11 +20,11 @@ from uwsgirouter.errors import BootError, ProtocolError, RouterError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.protocol.messages import MessageReader, encode_message
-from uwsgirouter.settings.address import Address, Kind, parse_peer
+from uwsgirouter.settings.address import Address, Kind, at_host
 from uwsgirouter.settings.mapping_checks import way
 from uwsgirouter.settings.settings import Settings
 
-OPTIONS = ("fastrouter-to", "fastrouter-fallback", "fastrouter-emperor-socket")
+OPTIONS = ("fastrouter-to", "fastrouter-fallback", "fastrouter-emperor-socket", "fastrouter-resubscribe")
 """Whose values may be host names that are resolved here."""
 LOAD_SECONDS = 10.0
 """How long the master waits for all names together, at a start or a reload."""
@@ -55,19 +55,18 @@ class Names:
         found: list[Address] = []
         for address, _ in self._given[option]:
             if address.kind is Kind.NAME:
-                found += [_at(host, address.port) for host in self.hosts[address.host]]
+                found += [at_host(host, address.port) for host in self.hosts[address.host]]
             else:
                 found.append(address)
         return found
 
     def learn(self, name: object, hosts: object) -> bool:
         """What the resolver found for ``name``; whether that is news. Nonsense is none."""
-        if not isinstance(name, str) or name not in self.hosts or not isinstance(hosts, list) or not hosts:
+        meaning = hosts_in(hosts)
+        if not isinstance(name, str) or name not in self.hosts or not meaning:
             return False
-        if not all(isinstance(host, str) and _is_address(host) for host in hosts):
-            return False
-        news = tuple(hosts) != self.hosts[name]
-        self.hosts[name] = tuple(hosts)
+        news = meaning != self.hosts[name]
+        self.hosts[name] = meaning
         return news
 
 
@@ -107,16 +106,16 @@ def resolve(settings: Settings, before: Names | None = None) -> Names:
     return names
 
 
-def _at(host: str, port: int) -> Address:
-    return parse_peer(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-
-
-def _is_address(host: str) -> bool:
+def hosts_in(answer: object) -> Hosts:
+    """The addresses that a resolver told; none when it told nonsense."""
+    if not isinstance(answer, list):
+        return ()
     try:
-        ipaddress.ip_address(host)
+        for host in answer:
+            ipaddress.ip_address(host if isinstance(host, str) else "")
     except ValueError:
-        return False
-    return True
+        return ()
+    return tuple(answer)
 
 
 # -- at load --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ rights.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -41,6 +42,8 @@ def become_worker(
 ) -> int:
     """The life of worker ``number`` in a forked child; the exit status. Never raises."""
     try:
+        # The master's nodes are in our memory and not ours: a collection would look at each, and copy its page.
+        gc.freeze()
         process.reset_signals()
         _let_go(master, generation.endpoints.listeners)
         upper.close()
@@ -54,8 +57,9 @@ def become_worker(
             names=[bound.name for bound in listeners],
             announced=generation.announced,
             channel=lower,
-            cells=master.counters.row(row),
-            inflight=master.counters.inflight_row(row),
+            counters=master.counters,
+            row=row,
+            sticky_secret=master.sticky_secret,
             caches=master.place.directory,
         )
         return work(post)
@@ -75,6 +79,7 @@ def become_attendant(master: Supervisor, duty: Duty, upper: socket.socket, lower
         setproctitle(f"uwsgirouter: {duty.title or duty.name}")
         _let_go(master, duty.sockets)
         upper.close()
+        duty.prepare()
         process.drop_privileges(duty.user, duty.group)
         process.follow_parent(signal.SIGKILL)
         if os.getppid() != master.pid:
@@ -94,6 +99,8 @@ def _let_go(master: Supervisor, keep: Iterable[Bound]) -> None:
     master.selector.close()
     master.signals.close()
     master.attendants.let_go()
+    master.registrar.let_go()
+    master.control.let_go()
     for member in master.fleet.members.values():
         member.downlink.close()
     own = {id(bound) for bound in keep}

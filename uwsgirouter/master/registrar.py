@@ -15,21 +15,27 @@ from functools import partial
 
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.master.acknowledgements import Acknowledgements
+from uwsgirouter.master.announced_names import AnnouncedNames
 from uwsgirouter.master.duty import Duty
+from uwsgirouter.master.ears import Ears
 from uwsgirouter.master.emperor import Emperor
+from uwsgirouter.master.federation import Federation
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.keyring import Keyring, owners
-from uwsgirouter.master.resolver import resolver_duty
+from uwsgirouter.master.saver import Saver
 from uwsgirouter.master.sockets import Bound
-from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer, describe
+from uwsgirouter.master.subscriptions import describe
+from uwsgirouter.model.changes import Change, Happening
 from uwsgirouter.model.events import Gone, Put
-from uwsgirouter.model.node import State
-from uwsgirouter.model.registry import Change, Happening, Registry
+from uwsgirouter.model.memory import Memory
+from uwsgirouter.model.node import Order, State
+from uwsgirouter.model.registry import Registry
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.model.trust import Trust
 from uwsgirouter.protocol.replay import Replays
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings import senders
+from uwsgirouter.settings.address import Address, Kind
 
 FULL_LINES = 1
 """Lines a second about a registry that takes no more nodes."""
@@ -46,25 +52,47 @@ class Registrar:
         self.registry = Registry(table, inflight, tolerance=17.0, gracetime=30.0)
         self._log = log
         self._tell = tell
-        self._rejects = Rejects(log)
+        self._ears = Ears(log, self._accept)
         self._full = Throttle(log.line, FULL_LINES)
         self._emperor = Emperor(log)
         self._acknowledgements = Acknowledgements()
+        self._names = AnnouncedNames(log, self._take, self._acknowledgements.send, self._renamed)
+        self._federation = Federation(table, log)
         self._replays = Replays()
+        self._memory = Memory(self.registry, self._names.leases, self._replays)
+        self._saver = Saver(
+            log, lambda: self._memory.snapshot(time.monotonic(), time.time()), lambda: self._replays.admitted
+        )
         self._forget_at = 0.0
         self._trust = self._trusting(senders.Rules())
         self._generation: Generation | None = None
         self._wanted: list[Bound] = []
-        self._watched: dict[int, tuple[Bound, SubscriptionServer]] = {}
 
     def adopt(self, generation: Generation, now: float) -> None:
         """Work by the settings of ``generation``."""
         self.registry.tolerance = generation.settings.seconds("subscription-tolerance")
+        self.registry.standing_tolerance = generation.settings.seconds("subscription-tolerance-inactive")
         self.registry.gracetime = generation.settings.seconds("fastrouter-gracetime")
         self._trust = self._trusting(senders.rules(generation.settings))
         self._wanted = generation.endpoints.servers
+        is_first = self._generation is None
         self._generation = generation
         self._configure(generation, now)
+        path = generation.settings.text("subscription-snapshot") if generation.announced else ""
+        if is_first and path:
+            self._recall(path, now)
+        self._names.adopt(generation)
+        self._saver.adopt(path, now)
+
+    def _recall(self, path: str, now: float) -> None:
+        """At the router's start: go on with the nodes that it knew when it ended."""
+        wall = time.time()
+        snapshot = self._saver.load(path)
+        if snapshot is not None:
+            self._publish(self._memory.recall(snapshot, now, wall), "", now)
+            nodes = f"{len(snapshot.nodes)} node{'' if len(snapshot.nodes) == 1 else 's'}"
+            age = max(0.0, wall - snapshot.written)
+            self._log.say(f"subscription-snapshot = {path}: {nodes}, written {age:.0f} seconds ago")
 
     def _trusting(self, rules: senders.Rules) -> Trust:
         """Who decides by ``rules``; what was announced before is remembered."""
@@ -73,17 +101,16 @@ class Registrar:
                 self._log.say(
                     f"no directory {path}: announcements that need a file in it are refused until it is there"
                 )
-        return Trust(rules, self._replays, Keyring(rules.keys).find, partial(owners, rules.owners))
+        return Trust(rules, self._replays, Keyring(rules.keys, rules.mount_points).find, partial(owners, rules.owners))
 
     def _configure(self, generation: Generation, now: float) -> None:
         self._emperor.address = generation.emperor
+        self._federation.adopt(generation)
         self._publish(self.registry.configure(generation.static, now, generation.fallback), "", now)
 
     def duties(self, generation: Generation) -> list[Duty]:
         """The attendants that ``generation`` needs for its nodes."""
-        settings = generation.settings
-        user, group = settings.optional_number("fastrouter-uid"), settings.optional_number("fastrouter-gid")
-        duty = resolver_duty(generation.names, lambda name: self._renamed(generation, name), user, group)
+        duty = self._names.duty(generation)
         return [] if duty is None else [duty]
 
     def _renamed(self, generation: Generation, name: str) -> None:
@@ -94,32 +121,63 @@ class Registrar:
 
     def watch(self, selector: selectors.BaseSelector) -> None:
         """Have ``selector`` call for the datagrams of the adopted generation, and of no other."""
-        wanted = {id(bound): bound for bound in self._wanted}
-        for mark in [mark for mark in self._watched if mark not in wanted]:
-            _, server = self._watched.pop(mark)
-            selector.unregister(server.sock)
-        for mark, bound in wanted.items():
-            if mark in self._watched:
-                self._watched[mark][1].trust = self._trust
-            else:
-                server = SubscriptionServer(bound.sock, self._accept, self._rejects, self._trust)
-                selector.register(bound.sock, selectors.EVENT_READ, self._reader(server))
-                self._watched[mark] = (bound, server)
-                self._log.line(f"uwsgirouter subscription server bound to {bound.name}")
+        self._ears.watch(selector, self._wanted, self._trust)
 
-    def _reader(self, server: SubscriptionServer) -> Callable[[], None]:
-        return lambda: server.read(time.monotonic())
-
-    def _accept(self, announce: Announce) -> None:
+    def _accept(self, announce: Announce, sender: object) -> None:
+        """An announcement that may be acted upon. Raises :class:`ProtocolError`."""
         now = time.monotonic()
+        try:
+            wanted = self._federation.hear(announce, sender, now)
+            if wanted is not None and wanted.address.kind is Kind.NAME:
+                self._names.hear(wanted, now)
+            elif wanted is not None:
+                self._take(wanted, now)
+            self._federation.heard(announce, wanted is not None, now)
+        finally:
+            self._federation.done()
+
+    def take_leave(self) -> None:
+        """The router stops: other routers hear that it serves nobody any more."""
+        self._federation.take_leave(time.monotonic())
+
+    def close(self) -> None:
+        """The router's end: what it knows is kept for the next one."""
+        self._saver.finish(time.monotonic())
+
+    def let_go(self) -> None:
+        """In a child: what belongs to the master alone."""
+        self._saver.let_go()
+
+    def _take(self, announce: Announce, now: float) -> None:
+        """An announcement of one node."""
         changes = self.registry.announce(announce, now)
+        if not changes:
+            return
         self._publish(changes, "", now)
         if any(change.happening in (Happening.NEW, Happening.NEW_VASSAL) for change in changes):
             self._acknowledgements.send(announce)
 
     def node_failed(self, id: int, reason: str, now: float) -> None:
         """A worker could not connect to node ``id``."""
-        self._publish(self.registry.fail(id, now), reason, now)
+        self._publish(self.registry.fail(id, now, reason), reason, now)
+
+    def node_faulty(self, id: int, count: int, now: float) -> None:
+        """A worker gave ``count`` requests to node ``id``, which took them and did not answer."""
+        self._publish(self.registry.fault(id, now, count), "", now)
+
+    def order(self, key: bytes, address: Address, order: Order, who: str, now: float) -> None:
+        """An operator's order about a node."""
+        self._saver.changed()  # it is kept though there may be no such node
+        self._publish(self.registry.order(key, address, order, who, now), "", now)
+
+    def weigh(self, key: bytes, address: Address, weight: int | None, who: str, now: float) -> None:
+        """An operator's weight for a node; None ends it."""
+        self._saver.changed()
+        self._publish(self.registry.weigh(key, address, weight, who, now), "", now)
+
+    def node_answered(self, id: int, now: float) -> None:
+        """Node ``id``, which was unconfirmed, answered a request."""
+        self._publish(self.registry.answered(id), "", now)
 
     def node_wanted(self, id: int, now: float) -> None:
         """A worker has requests for node ``id``, whose vassal does not run."""
@@ -130,23 +188,32 @@ class Registrar:
     def tick(self, now: float) -> None:
         """Once a second."""
         self._emperor.tick(now)
-        self._publish(self.registry.expire(now), "", now)
+        hearing = self._ears.hearing(now)
+        self._publish(self.registry.expire(now, hearing), "", now)
+        self._names.tick(now, self.registry.tolerance, hearing)
+        self._federation.tick(now)
         if now >= self._forget_at:
             self._forget_at = now + FORGET_EVERY
             self._replays.forget(time.time(), self._trust.rules.tolerance)
-        self._rejects.flush(now)
+        self._ears.tick(now)
         self._full.flush(now)
+        self._saver.tick(now)
 
     def describe_rejects(self) -> str:
-        """Refused datagrams by reason."""
-        return " ".join(
-            f"{reason.replace(' ', '-')}={count}" for reason, count in sorted(self._rejects.reasons.items())
-        )
+        """Datagrams that were refused, by reason, and those that were lost."""
+        return self._ears.describe()
+
+    def describe_passed(self) -> str:
+        """How much was passed on to other routers; empty when nothing is."""
+        return self._federation.describe()
 
     def _publish(self, changes: Iterable[Change], reason: str, now: float) -> None:
+        changes = list(changes)
+        self._federation.changed((change.key for change in changes), now)
         for change in changes:
             if isinstance(change.event, (Put, Gone)):
                 self._tell(change.event.id)
+                self._saver.changed()
             if change.happening is Happening.AWAKE:
                 self._emperor.started(change.vassal)
             line = describe(change, reason, self.registry.tolerance)

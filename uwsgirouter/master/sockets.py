@@ -11,11 +11,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
-import grp
 import os
-import pwd
 import socket
-import stat
 from dataclasses import dataclass, field
 
 import psutil
@@ -23,6 +20,7 @@ import psutil
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import zerg
+from uwsgirouter.master.socket_files import Mark, clear_stale, file_mark, listen_private, remove_marked
 from uwsgirouter.settings.address import Address, Kind
 from uwsgirouter.settings.application import is_served
 from uwsgirouter.settings.settings import Settings
@@ -36,30 +34,38 @@ Identity = tuple[socket.SocketKind, Kind, str, int]
 
 @dataclass
 class Bound:
-    """One bound socket. ``path`` is its file when we made it, else empty; ``name`` is what people see."""
+    """One bound socket. ``path`` is its file when we made it, else empty; ``name`` is what people see.
+
+    ``mark``: which file that is, of one that is ours alone (the control socket) and goes with the router.
+    """
 
     identity: Identity
     sock: socket.socket
     name: str
     path: str = ""
+    mark: Mark | None = None
 
 
 @dataclass
 class Endpoints:
     """What one configuration binds: listeners in order, the shared sockets by number, and the datagram sockets.
 
-    ``application`` are the sockets of the socket option, by number, when there is an application to accept on them.
+    ``application`` are the sockets of the socket option, by number, when there is an application to accept on them;
+    ``resubscription`` is what announcements are passed on from, which may be one of the servers.
     """
 
     listeners: list[Bound] = field(default_factory=list)
     shared: list[Bound] = field(default_factory=list)
     servers: list[Bound] = field(default_factory=list)
     application: list[Bound] = field(default_factory=list)
+    resubscription: list[Bound] = field(default_factory=list)
+    control: Bound | None = None
 
     def all(self) -> list[Bound]:
         """Each socket once."""
         seen: dict[int, Bound] = {}
-        for bound in (*self.listeners, *self.shared, *self.servers, *self.application):
+        others = [*self.resubscription] if self.control is None else [*self.resubscription, self.control]
+        for bound in (*self.listeners, *self.shared, *self.servers, *self.application, *others):
             seen[id(bound)] = bound
         return list(seen.values())
 
@@ -100,9 +106,10 @@ class Sockets:
         return list(self._open.values())
 
     def close_all(self) -> None:
-        """Close everything; the files stay until :meth:`unlink`."""
+        """Close everything; the files stay until :meth:`unlink`, but for that of the control socket."""
         for bound in list(self._open.values()):
             bound.sock.close()
+            self._remove_private(bound)
 
     def unlink(self) -> None:
         """``vacuum``: remove the files of our own unix sockets."""
@@ -122,13 +129,37 @@ class Sockets:
             self._bind_streams("socket", endpoints.application, endpoints.shared, settings)
         for index, path in enumerate(settings.texts("fastrouter-zerg")):
             endpoints.listeners += self._attach(path, settings.where("fastrouter-zerg", index))
-        option = "fastrouter-subscription-server"
-        for index, address in enumerate(settings.addresses(option)):
-            endpoints.servers.append(self._take(address, socket.SOCK_DGRAM, settings, settings.where(option, index)))
+        for option, datagrams in (
+            ("fastrouter-subscription-server", endpoints.servers),
+            ("fastrouter-resubscribe-bind", endpoints.resubscription),
+        ):
+            for index, address in enumerate(settings.addresses(option)):
+                datagrams.append(self._take(address, socket.SOCK_DGRAM, settings, settings.where(option, index)))
         self._adopt(endpoints, settings)
         if not endpoints.listeners:
             raise BootError("nothing to listen on: give fastrouter = ADDRESS, or sockets by systemd")
+        endpoints.control = self._bind_control(settings)
         return endpoints
+
+    def _bind_control(self, settings: Settings) -> Bound | None:
+        """The control socket; the one that is there stays, as long as its file does."""
+        if not settings.text("control-socket"):
+            return None
+        path = os.path.abspath(settings.text("control-socket"))
+        held = next((bound for bound in self._open.values() if bound.mark and bound.path == path), None)
+        if held is not None and file_mark(path) == held.mark:
+            return held
+        try:
+            sock, made = listen_private(path, settings.optional_number("uid"), settings.optional_number("gid"))
+        except OSError as error:
+            reason = f"{settings.where('control-socket')}: control-socket: cannot listen on {path}: {_explain(error)}"
+            if held is None:
+                raise BootError(reason) from error
+            self._log.say(f"{reason}; its file is gone, and nobody can reach the one that is open")
+            return held
+        bound = Bound((socket.SOCK_STREAM, Kind.UNIX, path, -made[1]), sock, path, path, made)
+        self._open[bound.identity] = bound
+        return bound
 
     def _attach(self, path: str, where: str) -> list[Bound]:
         """The sockets of a zerg server; at a reload those that we have already stay what they are."""
@@ -180,11 +211,14 @@ class Sockets:
         try:
             if bound is None:
                 bound = self._create(address, kind, identity, settings)
+            _own(bound, settings)
             if kind == socket.SOCK_STREAM:
                 self._prepare(bound.sock, settings)
-        except (OSError, LookupError) as error:
+        except OSError as error:
             if bound is not None and identity not in self._open:
                 bound.sock.close()
+                if bound.path:
+                    self._unlink(bound.path)
             raise BootError(f"{where}: cannot listen on {address.text}: {_explain(error)}") from error
         self._open[identity] = bound
         return bound
@@ -206,7 +240,7 @@ class Sockets:
         sock = socket.socket(family, kind)
         try:
             if address.kind is Kind.UNIX:
-                _clear_stale(address.host, kind)
+                clear_stale(address.host, kind)
             elif family != socket.AF_UNIX:
                 if kind == socket.SOCK_STREAM:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -220,7 +254,6 @@ class Sockets:
         if address.kind is Kind.UNIX:
             bound.path = os.path.abspath(address.host)
             self.created.add(bound.path)
-            _own(bound.path, settings)
         return bound
 
     def _prepare(self, sock: socket.socket, settings: Settings) -> None:
@@ -245,8 +278,17 @@ class Sockets:
     def _close(self, bound: Bound) -> None:
         del self._open[bound.identity]
         bound.sock.close()
-        if bound.path:
+        self._remove_private(bound)
+        if bound.path and bound.mark is None:
             self._unlink(bound.path)
+
+    def _remove_private(self, bound: Bound) -> None:
+        """The file of the control socket: of no use without us, and perhaps another router's by now."""
+        try:
+            if bound.mark is not None:
+                remove_marked(bound.path, bound.mark)
+        except OSError as error:
+            self._log.say(f"cannot remove {bound.path}: {error.strerror}")
 
     def _unlink(self, path: str) -> None:
         self.created.discard(path)
@@ -291,44 +333,22 @@ def _interface(pattern: str) -> str:
     raise OSError(errno.EADDRNOTAVAIL, f"no interface has an address like {pattern}")
 
 
-def _clear_stale(path: str, kind: socket.SocketKind) -> None:
-    """Remove the socket file of a dead process; one that somebody serves is an address in use."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise OSError(errno.EADDRINUSE, f"{path} exists and is not a socket")
-    except FileNotFoundError:
+def _own(bound: Bound, settings: Settings) -> None:
+    """Mode and owner of a file that we made: ``chmod-socket`` and ``chown-socket``, or what servers have instead."""
+    if not bound.path:
         return
-    with socket.socket(socket.AF_UNIX, kind) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except BlockingIOError:
-            pass
-    raise OSError(errno.EADDRINUSE, "another process serves it")
-
-
-def _own(path: str, settings: Settings) -> None:
-    """``chmod-socket`` and ``chown-socket``."""
-    mode = settings.optional_number("chmod-socket")
-    if mode is not None:
-        os.chmod(path, mode)
-    owner = settings.text("chown-socket")
-    if owner:
-        user, _, group = owner.partition(":")
-        os.chown(path, user_id(user), group_id(group) if group else -1)
-
-
-def user_id(user: str) -> int:
-    """The number of a user given by name or number. Raises LookupError."""
-    return int(user) if user.isdigit() else pwd.getpwnam(user).pw_uid
-
-
-def group_id(group: str) -> int:
-    """The number of a group given by name or number. Raises LookupError."""
-    return int(group) if group.isdigit() else grp.getgrnam(group).gr_gid
+    chmod, chown = "chmod-socket", "chown-socket"
+    if bound.sock.type == socket.SOCK_DGRAM:
+        chmod, chown = (
+            own if settings.is_set(own) else common
+            for own, common in (("fastrouter-subscription-chmod", chmod), ("fastrouter-subscription-chown", chown))
+        )
+    mode, owner = settings.optional_number(chmod), settings.owner(chown)
+    with contextlib.suppress(FileNotFoundError):  # somebody removed it; a reload must not fail for that
+        if mode is not None:
+            os.chmod(bound.path, mode)
+        if owner is not None:
+            os.chown(bound.path, *owner)
 
 
 def _name(sock: socket.socket) -> str:
@@ -341,7 +361,7 @@ def _name(sock: socket.socket) -> str:
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
 
 
-def _explain(error: OSError | LookupError) -> str:
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+def _explain(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
         return f"address in use ({error.strerror})"
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    return error.strerror or str(error)

@@ -8,6 +8,7 @@ the registry's to say. It must not block: each pass reads a bounded number.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import time
@@ -18,20 +19,24 @@ from struct import Struct
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle, printable
-from uwsgirouter.model.ejection import FAULTS, WINDOW
-from uwsgirouter.model.registry import Change, Happening
+from uwsgirouter.master.receive_queue import ReceiveQueue
+from uwsgirouter.model.changes import Change, Happening
+from uwsgirouter.model.failing import FAULTS_TOLD
 from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY
 from uwsgirouter.model.trust import Credentials, Trust
-from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce, decode_announce
-from uwsgirouter.settings.address import Address, parse_peer
+from uwsgirouter.protocol.forwarding import CAME_BACK
+from uwsgirouter.protocol.packet import HEADER_SIZE
+from uwsgirouter.protocol.repeated import Reader
+from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce
+from uwsgirouter.settings.address import Address, Kind, at_host
 from uwsgirouter.settings.algorithms import ALGORITHMS
 
 PASS_MAX = 500
 """Datagrams read in one pass of the master's loop, so that a flood cannot keep it from its workers."""
-RECEIVE_BUFFER = 4 << 20
-"""Bytes asked of the kernel for datagrams that wait: a burst of some ten thousand."""
-_FAULTS = f"{FAULTS} requests reset, closed or not answered in time within {WINDOW:g} s"
-
+PASS_SECONDS = 0.01
+"""Seconds that a pass lasts, for datagrams that are dear (signed ones)."""
+_BETWEEN_LOOKS = 32
+"""Datagrams read between two looks at the clock."""
 
 _CREDENTIALS = Struct("3i")
 _NOBODY = 65534
@@ -40,16 +45,26 @@ _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
 class SubscriptionServer:
-    """Reads the datagrams of ``sock`` and hands each announcement that ``trust`` lets through to ``accept``."""
+    """Reads the datagrams of ``sock``; ``accept`` gets each announcement that ``trust`` lets through, and its sender."""
 
-    def __init__(self, sock: socket.socket, accept: Callable[[Announce], None], rejects: Rejects, trust: Trust) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        accept: Callable[[Announce, object], None],
+        rejects: Rejects,
+        trust: Trust,
+        reader: Reader,
+    ) -> None:
         self.sock = sock
+        self.queue = ReceiveQueue(sock)
+        self.is_behind = False
+        """Whether the last pass left something unread."""
         self._accept = accept
         self._rejects = rejects
+        self._reader = reader
         self._room = 0
         self.trust = trust
         sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
 
     @property
     def trust(self) -> Trust:
@@ -68,25 +83,46 @@ class SubscriptionServer:
     def read(self, now: float) -> None:
         """Take what waits, at most :data:`PASS_MAX`."""
         wall_clock = time.time()
-        for _ in range(PASS_MAX):
+        end = time.monotonic() + PASS_SECONDS
+        count = 0
+        self.is_behind = True
+        while count < PASS_MAX and (count % _BETWEEN_LOOKS or time.monotonic() < end):
             try:
                 datagram, ancillary, _flags, sender = self.sock.recvmsg(DATAGRAM_MAX + 1, self._room)
             except BlockingIOError:
-                return
+                self.is_behind = False
+                break
             except OSError as error:
-                self._rejects.add("receive error", error.strerror or str(error), None, now)
-                return
-            credentials = _credentials(ancillary)
+                self._rejects.add("receive error", error, None, now)
+                break
+            count += 1
+            fault = self._fault(datagram, sender)
+            if fault and self._rejects.add_silently(fault, now):
+                continue
+            credentials = _credentials(ancillary) if ancillary else None
             try:
-                self._accept(self._judge(datagram, sender, credentials, wall_clock))
+                self._accept(self._judge(datagram, sender, credentials, wall_clock), sender)
             except ProtocolError as error:
-                self._rejects.add(error.reason, str(error), sender, now, credentials)
+                self._rejects.add(error.reason, error, sender, now, credentials)
+        self.queue.was_read(count)
+
+    def _fault(self, datagram: bytes, sender: object) -> str:
+        """Why a datagram need not be looked at; empty when it must be. What :meth:`_judge` would say, but at once."""
+        if not self._trust.admits(sender):
+            return "sender not allowed"
+        size = len(datagram)
+        if size > DATAGRAM_MAX:
+            return "too long"
+        if size < HEADER_SIZE:
+            return "short"
+        return "" if datagram[1] + (datagram[2] << 8) + HEADER_SIZE == size else "bad size"
 
     def _judge(self, datagram: bytes, sender: object, credentials: Credentials | None, wall_clock: float) -> Announce:
+        """What ``datagram`` says. Raises :class:`ProtocolError`."""
         self._trust.judge_sender(sender)
         if len(datagram) > DATAGRAM_MAX:
             raise ProtocolError("too long", f"more than {DATAGRAM_MAX} bytes")
-        announce = decode_announce(datagram)
+        announce = self._reader.read(datagram)
         self._trust.judge(datagram, announce, sender, credentials, wall_clock)
         if announce.address.is_wildcard and not announce.address.is_unix:
             return replace(announce, address=_where_from(announce.address, sender))
@@ -108,9 +144,11 @@ def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials | None:
 def _where_from(address: Address, sender: object) -> Address:
     """``:port`` and ``0.0.0.0:port`` name no machine: the node is where its datagram comes from."""
     if not isinstance(sender, tuple):
-        return parse_peer(f"127.0.0.1:{address.port}")
-    host = str(sender[0]).partition("%")[0]
-    return parse_peer(f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}")
+        return at_host("::1" if address.kind is Kind.TCP6 else "127.0.0.1", address.port)
+    host = ipaddress.ip_address(sender[0])
+    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
+        return at_host(str(host.ipv4_mapped), address.port)  # an IPv4 sender, and a socket that hears both
+    return at_host(str(host), address.port)
 
 
 class Rejects:
@@ -120,8 +158,27 @@ class Rejects:
         self.reasons: Tally[str] = Tally()
         self._say = Throttle(log.line, 1)
 
-    def add(self, reason: str, detail: str, sender: object, now: float, credentials: Credentials | None = None) -> None:
+    def add_silently(self, reason: str, now: float) -> bool:
+        """One more, if nothing would be said of it anyway; whether that is so."""
+        if not self._say.holds_back(now):
+            return False
+        self.reasons[reason] += 1
+        return True
+
+    def add(
+        self,
+        reason: str,
+        detail: Exception,
+        sender: object,
+        now: float,
+        credentials: Credentials | None = None,
+    ) -> None:
         """One more, for ``reason``."""
+        if reason == CAME_BACK:
+            self.reasons[reason] += 1
+            return
+        if self.add_silently(reason, now):
+            return
         self.reasons[reason] += 1
         origin = f"{sender[0]}:{sender[1]}" if isinstance(sender, tuple) else "a unix socket"
         if credentials is not None:
@@ -147,7 +204,7 @@ def describe(change: Change, reason: str, tolerance: float) -> str | None:
         Happening.NEW: f"{node} new node: {address}",
         Happening.BACK: f"{node} node is back: {address}",
         Happening.FAILED: f"{node} marking {address} as failed ({reason})",
-        Happening.EJECTED: f"{node} leaving {address} alone for {change.detail} s ({_FAULTS})",
+        Happening.EJECTED: f"{node} leaving {address} alone for {change.detail} s ({FAULTS_TOLD})",
         Happening.ODD_ALGO: f"{node} ignoring algo {change.detail} of {address}: not one of {', '.join(ALGORITHMS)}",
         Happening.EXPIRED: f"{node} marking {address} as failed (no announce received in {tolerance:g} seconds)",
         Happening.LEAVING: f"{node} draining node: {address} (unsubscribed)",
@@ -166,7 +223,7 @@ def _describe_configured(change: Change, reason: str) -> str | None:
     node = f"{'fallback' if change.key == FALLBACK_KEY else 'static'} node {change.address.text}"
     lines = {
         Happening.FAILED: f"marking {node} as failed ({reason})",
-        Happening.EJECTED: f"leaving {node} alone for {change.detail} s ({_FAULTS})",
+        Happening.EJECTED: f"leaving {node} alone for {change.detail} s ({FAULTS_TOLD})",
         Happening.BACK: f"{node} is tried again",
         Happening.FULL: f"refusing {node} (the registry is full)",
     }

@@ -26,6 +26,8 @@ from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.master.attendants import Attendants
+from uwsgirouter.master.commands import Commands
+from uwsgirouter.master.control_socket import ControlSocket
 from uwsgirouter.master.downlink import Downlink
 from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns
 from uwsgirouter.master.generation import Generation
@@ -69,6 +71,7 @@ class Supervisor:
         self.pid = os.getpid()
         flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
         self.counters = Counters(memoryview(mmap.mmap(-1, MEMORY_BYTES, flags=flags)))
+        self.sticky_secret = os.urandom(32)
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
         self.registrar = Registrar(self.table, self._inflight, log, self._node_changed)
@@ -84,6 +87,9 @@ class Supervisor:
         )
         self.place = Place(log.say)
         self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, self.place, log)
+        self.control = ControlSocket(
+            self.selector, log, Commands(self.registrar, self._inflight, self._settled, log).answer
+        )
         self._next_tick = 0.0
         self._touched = _mtimes(settings)
 
@@ -106,6 +112,7 @@ class Supervisor:
         self.log.line(f"spawned uwsgirouter master process (pid: {os.getpid()})")
         for bound in self.reload.current.endpoints.listeners:
             self.log.line(f"uwsgirouter bound to {bound.name} fd {bound.sock.fileno()}")
+        self.control.watch(self.reload.current.endpoints.control)
         # What exists now lives on in every worker: a collection there would copy its pages for nothing.
         gc.collect()
         gc.freeze()
@@ -141,6 +148,7 @@ class Supervisor:
         """Once a second: time passes for nodes and workers."""
         self.registrar.tick(now)
         self.attendants.tick(now)
+        self.control.tick(now)
         beats = {
             member.pid: self.counters.read(member.row, Counter.BEAT) / 1000 for member in self.fleet.members.values()
         }
@@ -169,6 +177,8 @@ class Supervisor:
 
     def _leave(self) -> int:
         self.attendants.close()
+        self.registrar.close()
+        self.control.close()
         self.place.remove()
         self.sockets.close_all()
         if self.settings.flag("vacuum"):
@@ -210,6 +220,7 @@ class Supervisor:
         now = time.monotonic()
         deadline = now + seconds
         self.stage = Stage.STOPPING
+        self.registrar.take_leave()
         self.reload.cancel()
         self.attendants.stop(now, lambda attendant: True, seconds, hurry=life is Life.STOPPING)
         for member in self.fleet.members.values():
@@ -232,6 +243,9 @@ class Supervisor:
         self.log.say(
             describe(self.counters, self.table, self._rows(), self.registrar.describe_rejects(), self.log.dropped)
         )
+        passed_on = self.registrar.describe_passed()
+        if passed_on:
+            self.log.say(passed_on)
 
     def _on_upgrade(self) -> None:
         self.log.say("SIGUSR2: replacing the running code is not available in this version; SIGHUP reloads")
@@ -307,6 +321,10 @@ class Supervisor:
         what = message[0]
         if what == "failed" and len(message) == 3 and isinstance(message[1], int):
             self.registrar.node_failed(message[1], str(message[2])[:100], time.monotonic())
+        elif what == "faults" and len(message) == 3 and isinstance(message[1], int) and isinstance(message[2], int):
+            self.registrar.node_faulty(message[1], message[2], time.monotonic())
+        elif what == "answered" and len(message) == 2 and isinstance(message[1], int):
+            self.registrar.node_answered(message[1], time.monotonic())
         elif what == "wake" and len(message) == 2 and isinstance(message[1], int):
             self.registrar.node_wanted(message[1], time.monotonic())
         elif what == "ready" and member.life is Life.STARTING:
@@ -370,9 +388,10 @@ class Supervisor:
             return
         name = loss.attendant.duty.name
         incoming = self.reload.incoming
-        if incoming is not None and loss.attendant.generation == incoming.index:
+        needed = not loss.attendant.duty.optional
+        if needed and incoming is not None and loss.attendant.generation == incoming.index:
             self._abort_reload(incoming, f"{name} {loss.how}")
-        elif not loss.was_ready and self.reload.current.index == 1:
+        elif needed and not loss.was_ready and self.reload.current.index == 1:
             self._give_up(f"{name} cannot start")
         elif loss.delay:
             self.log.say(f"{name} dies again and again: backing off, respawned in {loss.delay:g} seconds")
@@ -427,6 +446,7 @@ class Supervisor:
             return
         self.attendants.stop(now, lambda attendant: attendant.generation == previous)
         self.attendants.forget(previous)
+        self.control.watch(self.reload.current.endpoints.control)
         self._touched = _mtimes(self.settings)
         _show(self.settings)
         for member in old:
@@ -443,6 +463,10 @@ class Supervisor:
 
     def _inflight(self, node: int) -> int:
         return self.counters.inflight(node, self._rows())
+
+    def _settled(self) -> bool:
+        """Whether every worker knows of all that changed."""
+        return all(member.downlink.heard for member in self.fleet.members.values())
 
     def _rows(self) -> list[int]:
         return [member.row for member in self.fleet.members.values()]

@@ -14,7 +14,8 @@ from uwsgirouter.model.node import Node
 
 
 class FullNodes:
-    """``node in full``; ``inflight(id)`` counts over all workers, so several may be one request late at once."""
+    """``node in full``; ``inflight(id)`` counts over all workers. Two of them may find room in the same moment, so
+    whoever takes it asks :meth:`over` afterwards."""
 
     __slots__ = ("_inflight",)
 
@@ -23,6 +24,10 @@ class FullNodes:
 
     def __contains__(self, node: object) -> bool:
         return isinstance(node, Node) and 0 < node.cores <= self._inflight(node.id)
+
+    def over(self, node: Node) -> bool:
+        """Whether it has more than it can have: seen by whoever adds one first and looks then."""
+        return 0 < node.cores < self._inflight(node.id)
 
     def free(self, node: Node) -> int | None:
         """How many more requests ``node`` can have; None: there is no limit."""

@@ -69,6 +69,7 @@ class Node:
         "since",
         "sockaddr",
         "state",
+        "token",
         "vassal",
         "weight",
         "why",
@@ -109,6 +110,8 @@ class Node:
         """The balancer's: what this node is owed (smooth weighted round robin)."""
         self.seed = 0
         """The balancer's: the address in a number (iphash); 0 before it is asked for."""
+        self.token = b""
+        """The worker's: the value of its sticky cookie; empty before it is asked for."""
 
     def __repr__(self) -> str:
         return f"<Node {self.id} {self.key!r} {self.address.text} {self.state.value}>"

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Mapping
 from typing import Protocol
 
-from uwsgirouter.model.node import SERVING, Node, State
+from uwsgirouter.model.node import SERVING, Node, Order, State
 
 
 class Client(Protocol):
@@ -142,11 +142,13 @@ class Slot:
     def first(self, states: Container[State], tried: Container[Node]) -> Node | None:
         """The first node of those states and of the best level in the slot's order, whoever's turn it is.
 
-        (Fallback nodes have no turns.)
+        (Fallback nodes have no turns.) One that an operator took down is never given: it did not fail, it is not to be.
         """
         best = None
         for node in self.nodes:
-            if node.state in states and (best is None or node.backup < best.backup) and node not in tried:
+            if node.state not in states or node.order is Order.DOWN:
+                continue
+            if (best is None or node.backup < best.backup) and node not in tried:
                 best = node
                 if not node.backup:
                     break
@@ -160,9 +162,13 @@ class Slot:
         self.turns += 1
         return asleep[self.turns % len(asleep)]
 
-    def _rebuild(self) -> Balancer | None:
+    def candidates(self) -> list[Node]:
+        """The nodes that are up, of the best backup level that has any; for the slow paths, it looks at all nodes."""
         up = [node for node in self.nodes if node.state in SERVING]
         level = min((node.backup for node in up), default=0)
-        candidates = [node for node in up if node.backup == level]
+        return [node for node in up if node.backup == level]
+
+    def _rebuild(self) -> Balancer | None:
+        candidates = self.candidates()
         self._balancer = self._balancing.make(self, candidates) if candidates else None
         return self._balancer

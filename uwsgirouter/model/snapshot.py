@@ -2,9 +2,9 @@
 
 One idea: a node is kept as the announcement that it would send, so that whoever can read announcements can read a
 snapshot, and a field that is new there is kept here without a change. JSON lines: a head with the version, a line for
-each node, a line for each clock of signed announcements (protocol/replay.py), and a last line with their number and a
-checksum, without which the rest does not count. Pure: bytes in, values out. Times are wall-clock seconds: they outlive
-the machine's monotonic clock.
+each node, each name that nodes announced, each word of an operator, each clock of signed announcements (replay.py), and
+a last line with their number and a checksum, without which the rest does not count. Pure: bytes in, values out. Times
+are wall-clock seconds: they outlive the machine's monotonic clock.
 
 Invariant: :func:`decode_snapshot` gives back what :func:`encode_snapshot` was given, or raises :class:`BadSnapshot`;
 it accepts no node that could not have been announced.
@@ -14,11 +14,16 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from uwsgirouter.errors import ProtocolError, RouterError
+from uwsgirouter.errors import ConfigError, ProtocolError, RouterError
+from uwsgirouter.model.node import Order, State
+from uwsgirouter.model.orders import Word
 from uwsgirouter.protocol.subscription import Announce, decode_announce, encode_announce
+from uwsgirouter.settings.address import Kind, parse_peer
 
 VERSION = 1
 _MAGIC = "uwsgirouter snapshot"
@@ -30,55 +35,91 @@ class BadSnapshot(RouterError):
 
 @dataclass(frozen=True)
 class SavedNode:
-    """``announce`` as the node would send it, heard of last at ``heard``; ``draining``: it said that it goes."""
+    """``announce`` as the node would send it, and what is known beside it.
+
+    ``heard``: its last word; ``since``: when its state became what it is; ``wished``: since when it wishes its
+    algorithm; ``standing``: when somebody said last that its vassal can be started (0: nobody does).
+    """
+
+    announce: Announce
+    state: State
+    heard: float
+    since: float
+    wished: float = 0.0
+    standing: float = 0.0
+
+
+@dataclass(frozen=True)
+class SavedLease:
+    """An announcement of a host name, heard of last at ``heard``, and the addresses that are its nodes."""
 
     announce: Announce
     heard: float
-    draining: bool = False
+    hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All of it. ``clocks``: key, address and newest clock of nodes that sign (see ``Replays.rows``)."""
+    """All of it. ``words``: what operators said (``since`` in wall-clock seconds, too); ``clocks``: key, address and
+    newest clock of nodes that sign (see ``Replays.rows``)."""
 
     written: float
     nodes: tuple[SavedNode, ...] = ()
+    leases: tuple[SavedLease, ...] = ()
+    words: tuple[Word, ...] = ()
     clocks: tuple[tuple[bytes, str, int], ...] = ()
 
 
 def encode_snapshot(snapshot: Snapshot) -> bytes:
     """The file's bytes."""
-    head = {"what": _MAGIC, "version": VERSION, "written": snapshot.written}
-    nodes = [
-        {
-            "n": _text(encode_announce(node.announce)),
-            "heard": node.heard,
-            **({"draining": True} if node.draining else {}),
+    rows = [_line(row) for row in _rows(snapshot)]
+    body = b"".join(rows)
+    return body + _line({"rows": len(rows) - 1, "crc32": zlib.crc32(body)})
+
+
+def _rows(snapshot: Snapshot) -> Iterator[dict[str, object]]:
+    yield {"what": _MAGIC, "version": VERSION, "written": snapshot.written}
+    for node in snapshot.nodes:
+        row: dict[str, object] = {"n": _announced(node.announce), "state": node.state.value}
+        row |= {"heard": node.heard, "since": node.since}
+        if node.wished:
+            row["wished"] = node.wished
+        if node.standing:
+            row["standing"] = node.standing
+        yield row
+    for lease in snapshot.leases:
+        yield {"name": _announced(lease.announce), "heard": lease.heard, "hosts": lease.hosts}
+    for word in snapshot.words:
+        yield {
+            "o": _text(word.key),
+            "a": word.address.text,
+            "order": word.order.value,
+            "weight": word.weight,
+            "who": word.who,
+            "since": word.since,
         }
-        for node in snapshot.nodes
-    ]
-    clocks = [{"k": _text(key), "a": address, "unix": unix} for key, address, unix in snapshot.clocks]
-    rows: list[dict[str, object]] = [head, *nodes, *clocks]
-    body = b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
-    last = {"rows": len(rows) - 1, "crc32": zlib.crc32(body)}
-    return body + json.dumps(last, separators=(",", ":")).encode() + b"\n"
+    for key, address, unix in snapshot.clocks:
+        yield {"k": _text(key), "a": address, "unix": unix}
 
 
 def decode_snapshot(data: bytes) -> Snapshot:
     """The inverse. Raises :class:`BadSnapshot` that says in one sentence what is wrong."""
-    rows = _checked_rows(data)
-    head = rows[0]
+    head, *rows = _checked_rows(data)
     if head.get("what") != _MAGIC:
         raise BadSnapshot("it is no snapshot of uwsgirouter")
     if head.get("version") != VERSION:
         raise BadSnapshot(f"it has version {head.get('version')!r}, and only {VERSION} is understood")
     try:
-        nodes = tuple(_node(row) for row in rows[1:] if "n" in row)
-        clocks = tuple(_clock(row) for row in rows[1:] if "k" in row)
-        return Snapshot(_number(head["written"]), nodes, clocks)
-    except (KeyError, TypeError, ValueError) as error:
+        return Snapshot(
+            _number(head["written"]),
+            tuple(_node(row) for row in rows if "n" in row),
+            tuple(_lease(row) for row in rows if "name" in row),
+            tuple(_word(row) for row in rows if "o" in row),
+            tuple(_clock(row) for row in rows if "k" in row),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadSnapshot(f"a line of it cannot be read: {error!r}") from None
-    except ProtocolError as error:
+    except (ProtocolError, ConfigError) as error:
         raise BadSnapshot(f"a node in it could not have been announced: {error}") from None
 
 
@@ -107,8 +148,32 @@ def _row(line: bytes) -> dict[str, object]:
     return row
 
 
+def _line(row: dict[str, object]) -> bytes:
+    return json.dumps(row, separators=(",", ":")).encode() + b"\n"
+
+
 def _node(row: dict[str, object]) -> SavedNode:
-    return SavedNode(decode_announce(_bytes(row["n"])), _number(row["heard"]), row.get("draining") is True)
+    announce = decode_announce(_bytes(row["n"]))
+    if announce.address.kind is Kind.NAME or announce.leaving:
+        raise TypeError("no node")
+    times = (_number(row.get(name, 0.0)) for name in ("heard", "since", "wished", "standing"))
+    return SavedNode(announce, State(row["state"]), *times)
+
+
+def _lease(row: dict[str, object]) -> SavedLease:
+    announce, hosts = decode_announce(_bytes(row["name"])), row["hosts"]
+    if announce.address.kind is not Kind.NAME or announce.leaving:
+        raise TypeError("no name")
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise TypeError("addresses")
+    return SavedLease(announce, _number(row["heard"]), tuple(hosts))
+
+
+def _word(row: dict[str, object]) -> Word:
+    address, weight, who = row["a"], row["weight"], row["who"]
+    if not isinstance(address, str) or not isinstance(who, str) or not (weight is None or type(weight) is int):
+        raise TypeError("a word")
+    return Word(_bytes(row["o"]), parse_peer(address), Order(row["order"]), weight, who, _number(row["since"]))
 
 
 def _clock(row: dict[str, object]) -> tuple[bytes, str, int]:
@@ -116,6 +181,10 @@ def _clock(row: dict[str, object]) -> tuple[bytes, str, int]:
     if not isinstance(address, str) or type(unix) is not int:
         raise TypeError("a clock")
     return _bytes(row["k"]), address, unix
+
+
+def _announced(announce: Announce) -> str:
+    return _text(encode_announce(announce))
 
 
 def _text(data: bytes) -> str:
@@ -129,6 +198,6 @@ def _bytes(text: object) -> bytes:
 
 
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise TypeError("no number")
     return float(value)

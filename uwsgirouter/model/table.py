@@ -8,7 +8,7 @@ Invariant: every node is in exactly the slot of its key; a slot without nodes do
 from __future__ import annotations
 
 from uwsgirouter.model.events import Event, Gone, Put
-from uwsgirouter.model.node import FULL_SHARE, SERVING, Node, State
+from uwsgirouter.model.node import FULL_SHARE, SERVING, Node, Order, State
 from uwsgirouter.model.slot import Balancing, Factory, Slot
 
 STATIC_KEY = b""
@@ -44,14 +44,18 @@ class RouteTable:
     def available(self) -> bool:
         """Whether any node may be given a request (cheap mode asks).
 
-        A node that failed and has to announce itself again is none: whoever shares the sockets with a cheap router
-        would answer what the router can only refuse. Fallback nodes stand in for such nodes, but not for none at all:
-        they would keep the router from ever being cheap.
+        A node that failed and has to announce itself again is none, nor is one that an operator took out: whoever
+        shares the sockets with a cheap router would answer what the router can only refuse. Fallback nodes stand in
+        for such nodes, but not for none at all: they would keep the router from ever being cheap.
         """
-        nodes = [node for node in self.nodes.values() if node.state is not State.DRAINING and node.key != FALLBACK_KEY]
-        if any(node.state is not State.DOWN or node.key == STATIC_KEY for node in nodes):
-            return True
-        return bool(nodes) and FALLBACK_KEY in self.slots
+        known = False
+        for node in self.nodes.values():
+            if node.key == FALLBACK_KEY or (node.state is State.DRAINING and node.order is Order.READY):
+                continue
+            if node.order is Order.READY and (node.state is not State.DOWN or node.key == STATIC_KEY):
+                return True
+            known = True
+        return known and FALLBACK_KEY in self.slots
 
     def fail(self, node: Node) -> None:
         """Mark a node at once where its failure was seen; the master's word follows. Does not yield.

@@ -54,7 +54,7 @@ class Trust:
         """
         self.judge_sender(sender)
         self._judge_key(announce.key, sender)
-        if self.rules.vassal_required and not announce.vassal:
+        if self.rules.vassal_required and not announce.vassal and not announce.leaving:
             raise ProtocolError("vassal required", f"{announce.address.text} names no vassal")
         if self.rules.owners:
             self._judge_owner(announce.key, credentials)
@@ -63,8 +63,13 @@ class Trust:
 
     def judge_sender(self, sender: object) -> None:
         """Raise :class:`ProtocolError` for a sender whose datagrams need not be read at all."""
-        if self.rules.allow and isinstance(sender, tuple) and not self._is_allowed(sender[0]):
+        if not self.admits(sender):
+            assert isinstance(sender, tuple)
             raise ProtocolError("sender not allowed", f"{sender[0]} is in no network of subscription-allow")
+
+    def admits(self, sender: object) -> bool:
+        """Whether the datagrams of ``sender`` need to be read."""
+        return not self.rules.allow or not isinstance(sender, tuple) or self._is_allowed(sender[0])
 
     def _judge_key(self, key: bytes, sender: object) -> None:
         if not self.rules.key_rules or not isinstance(sender, tuple):

@@ -41,6 +41,10 @@ class Vassals:
         """Whether the node's vassal can be started."""
         return id in self._standing
 
+    def said(self, id: int) -> float | None:
+        """When that was said last; None when nobody says it."""
+        return self._standing.get(id)
+
     def stand_down(self, id: int) -> None:
         """It cannot be started any more."""
         self._standing.pop(id, None)

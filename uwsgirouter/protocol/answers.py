@@ -42,6 +42,8 @@ class Cause(Enum):
     STORAGE = Answer(507, "Insufficient Storage", "storage", "The router has no room for the request's body.")
     MAPPER_FAILED = Answer(502, "Bad Gateway", "mapper-failed", "The router could not find out who serves this host.")
     MAPPER_TIMEOUT = Answer(504, "Gateway Timeout", "mapper-timeout", "Finding out who serves this host took too long.")
+    QUEUE_FULL = Answer(503, "Service Unavailable", "queue-full", "The application servers are busy.")
+    QUEUE_TIMEOUT = Answer(503, "Service Unavailable", "queue-timeout", "The application servers are still busy.")
     IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
 
 

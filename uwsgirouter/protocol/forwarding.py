@@ -14,11 +14,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from uwsgirouter.errors import ProtocolError
-from uwsgirouter.protocol.subscription import HOPS_MAX, Announce
+from uwsgirouter.protocol.subscription import BACKUP_MAX, HOPS_MAX, Announce
 from uwsgirouter.settings.address import Address
 
+CAME_BACK = "came back"
+"""The reason of a refusal that is nobody's fault."""
 ID_BYTES = 8
 """Random bytes of a router's id, which is drawn once by its master."""
+NEAR_MOST = BACKUP_MAX - HOPS_MAX
+"""Backup levels beyond this one are those of nodes that are other routers."""
 
 
 def router_id(random: bytes) -> bytes:
@@ -29,7 +33,15 @@ def router_id(random: bytes) -> bytes:
 def check_route(announce: Announce, own: bytes) -> None:
     """Raise :class:`ProtocolError` for an announcement that went through this router before."""
     if own in announce.route:
-        raise ProtocolError("came back", f"this router passed it on before ({announce.hops} routers)")
+        raise ProtocolError(CAME_BACK, f"this router passed it on before ({announce.hops} routers)")
+
+
+def backup_of(hops: int) -> int:
+    """The backup level of a router that is so far from the node: our own nodes go first, and nearer routers do.
+
+    If they did not, two routers that know each other would hand a request to and fro.
+    """
+    return NEAR_MOST + hops
 
 
 def forwarded(announce: Announce, own: bytes, address: Address) -> Announce | None:
@@ -47,12 +59,14 @@ def forwarded(announce: Announce, own: bytes, address: Address) -> Announce | No
         modifier2=announce.modifier2,
         leaving=announce.leaving,
         algo=announce.algo,
+        sni_key=announce.sni_key,
+        sni_crt=announce.sni_crt,
+        sni_ca=announce.sni_ca,
         route=(*announce.route, own),
     )
 
 
 def receivers(routers: Iterable[Address], sender: object) -> list[Address]:
-    """Those of ``routers`` that did not send it. ``sender`` is what recvfrom gave."""
-    if not isinstance(sender, tuple):
-        return list(routers)
-    return [router for router in routers if router.is_unix or router.sockaddr != sender[:2]]
+    """Those of ``routers`` that did not send it. ``sender`` is what recvfrom gave (None: nobody did)."""
+    origin = sender[:2] if isinstance(sender, tuple) else sender
+    return [router for router in routers if router.sockaddr != origin]

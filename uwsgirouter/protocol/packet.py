@@ -68,11 +68,11 @@ def decode_header(data: bytes) -> tuple[int, int, int]:
     return _HEADER.unpack_from(data)
 
 
-def decode_vars(data: bytes) -> list[tuple[bytes, bytes]]:
+def decode_vars(data: bytes, most: int = BLOCK_MAX) -> list[tuple[bytes, bytes]]:
     """All variables of one whole packet, in order, repeated ones repeated.
 
-    Raises :class:`ProtocolError` when the header's size is not that of ``data``, a length runs over the end, or a
-    name is empty.
+    Raises :class:`ProtocolError` when the header's size is not that of ``data``, a length runs over the end, a name is
+    empty, or there are more than ``most`` of them.
     """
     if len(data) < HEADER_SIZE:
         raise ProtocolError("short", f"{len(data)} bytes")
@@ -86,6 +86,8 @@ def decode_vars(data: bytes) -> list[tuple[bytes, bytes]]:
         if not name:
             raise ProtocolError("empty name", f"at byte {position}")
         value, position = _string(data, position, end)
+        if len(variables) == most:
+            raise ProtocolError("too many variables", f"more than {most}")
         variables.append((name, value))
     return variables
 

@@ -46,6 +46,8 @@ class Replays:
         """By key and address, the node heard of longest ago first."""
         self._floors: dict[bytes, int] = {}
         """By key: the clock of the newest announcement of nodes that are not remembered one by one."""
+        self.admitted = 0
+        """How many announcements were accepted, ever."""
 
     def __len__(self) -> int:
         return sum(map(len, self._keys.values()))
@@ -85,6 +87,7 @@ class Replays:
             node.seen = {digest: clock for digest, clock in node.seen.items() if clock >= node.oldest}
         node.seen[sha256(signed).digest()] = unix
         nodes.move_to_end(address)
+        self.admitted += 1
 
     def _raise_floor(self, key: bytes, unix: int) -> None:
         self._floors[key] = max(unix, self._floors.get(key, -1))

@@ -9,7 +9,8 @@ can start the node; ``inactive``, it does not run (as it does not when it has no
 replay, and model/trust.py, which judges).
 
 Invariant: key and address are 1 to 255 bytes, numbers are in range. (The real one lets a longer key corrupt its heap.)
-Only the announcement of a vassal may lack an address, and only that of a vassal may be inactive.
+Only the announcement of a vassal may lack an address, and only that of a vassal may be inactive. An address may be a
+host name and a port; what it means is not known here (model/leases.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from uwsgirouter.settings.address import NOWHERE, Address, Kind, parse_peer
 
 DATAGRAM_MAX = 4096
 """Bytes of a datagram that are read."""
+VARIABLES_MAX = 64
+"""Variables of a datagram; uWSGI sends some twenty. Hundreds would be dear to read."""
 
 SUBSCRIPTION_MODIFIER = 224
 WEIGHT_MAX = 1_000_000
@@ -37,12 +40,16 @@ HOPS_MAX = 8
 ROUTE = b"router-path"
 """The variable in which routers that pass an announcement on leave their ids; uWSGI reads over it."""
 
+HOST_NAME_MAX = 253
+"""Characters of a host name, the last dot not needed."""
+
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", re.ASCII)
 _ROUTER_ID = re.compile(rb"[0-9a-f]{16}")
 _NUMBER_MAX = 1_000_000
 _LONG_MAX = (1 << 63) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Announce:
     """One announcement. ``leaving`` is an unsubscribe; ``cores`` and ``load`` are what the node says of itself.
 
@@ -118,7 +125,7 @@ def _if_any(name: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
 
 def decode_announce(datagram: bytes) -> Announce:
     """Read a datagram. Raises :class:`ProtocolError`; its ``reason`` is one of a few fixed words."""
-    variables = dict(decode_vars(datagram))
+    variables = dict(decode_vars(datagram, VARIABLES_MAX))
     key = _text(variables, b"key")
     vassal = _vassal(variables)
     nowhere = bool(vassal) and not variables.get(b"address")
@@ -219,11 +226,19 @@ def _address(text: bytes) -> Address:
         address = parse_peer(text.decode("utf-8", "surrogateescape"))
     except ConfigError as error:
         raise ProtocolError("bad address", error.message) from None
-    if address.kind is Kind.NAME:
-        raise ProtocolError("bad address", f"{address.text!r} is a name: an announcement needs an IP address")
+    if address.kind is Kind.NAME and not _is_host_name(address.host):
+        raise ProtocolError("bad address", f"{address.text!r} is neither an IP address nor a host name")
     if "*" in address.host and not address.is_unix:
         raise ProtocolError("bad address", repr(address.text))
     return address
+
+
+def _is_host_name(name: str) -> bool:
+    """Whether it may be looked up. The last label of a name is never a number: those are IP addresses of old forms."""
+    labels = name.removesuffix(".").split(".")
+    if len(name) > HOST_NAME_MAX or not all(map(_LABEL.fullmatch, labels)):
+        return False
+    return not labels[-1].isdigit() and not labels[-1].lower().startswith("0x")
 
 
 def _number(variables: dict[bytes, bytes], name: bytes, default: int, high: int) -> int:

@@ -116,6 +116,11 @@ def parse_peer(text: str, port_zero: bool = False) -> Address:
     return Address(_host_kind(host, text), host, port, text)
 
 
+def at_host(host: str, port: int) -> Address:
+    """The address of ``port`` at an IP address in text."""
+    return parse_peer(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
 def _host_kind(host: str, text: str) -> Kind:
     if host == "" or "*" in host:
         return Kind.TCP4

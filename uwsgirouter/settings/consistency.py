@@ -6,11 +6,12 @@ Pure: settings in, the same settings with more notices out, or errors that name 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from uwsgirouter.errors import ConfigError
-from uwsgirouter.settings import application, mapping_checks, senders
-from uwsgirouter.settings.address import Address, Kind
+from uwsgirouter.settings import application, balancing_checks, mapping_checks, resubscription, senders
+from uwsgirouter.settings.address import Address, Kind, parse_listen
 from uwsgirouter.settings.cache_checks import cache_faults, cache_notices
 from uwsgirouter.settings.judge import raise_all
 from uwsgirouter.settings.settings import Settings
@@ -29,9 +30,11 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *_name_server(settings),
         *_shared_numbers(settings),
         *_duplicates(settings),
+        *_control_socket(settings),
         *mapping_checks.errors(settings),
         *cache_faults(settings),
         *senders.faults(settings),
+        *balancing_checks.faults(settings),
         *application.faults(settings),
     ]
     raise_all(errors)
@@ -40,6 +43,8 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *_odd_paths(settings),
         *cache_notices(settings),
         *senders.notices(settings),
+        *resubscription.notices(settings),
+        *balancing_checks.notices(settings),
     ]
     return settings.with_notices([*notices, *application.notices(settings)])
 
@@ -94,6 +99,28 @@ def _duplicates(settings: Settings) -> Iterator[ConfigError]:
                 hint = "; to share it write shared-socket, and =N for each" if name == "socket" else ""
                 yield ConfigError(f"{name} = {address.text}: the address is already used by {seen[key]}{hint}", where)
             seen.setdefault(key, f"{name} at {where}")
+
+
+def _control_socket(settings: Settings) -> Iterator[ConfigError]:
+    """It is a file: what else there is has no mode that keeps others out."""
+    path = settings.text("control-socket")
+    if not path:
+        return
+    where = settings.where("control-socket")
+    try:
+        address = parse_listen(path)
+    except ConfigError as error:
+        yield ConfigError(f"control-socket = {path}: {error.message}", where)
+        return
+    if address.kind is not Kind.UNIX:
+        yield ConfigError(f"control-socket = {path}: expected the path of a unix socket", where)
+    for name in (*_STREAMS, "socket", *_DATAGRAMS):
+        for index, other in enumerate(settings.addresses(name)):
+            if other.kind is Kind.UNIX and os.path.abspath(other.host) == os.path.abspath(path):
+                text = (
+                    f"control-socket = {path}: the address is already used by {name} at {settings.where(name, index)}"
+                )
+                yield ConfigError(text, where)
 
 
 def _is_chosen_by_kernel(address: Address) -> bool:

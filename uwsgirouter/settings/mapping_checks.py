@@ -91,4 +91,10 @@ _NEEDS = {
     "fastrouter-post-buffering-dir": ("fastrouter-post-buffering",),
     "fastrouter-defer-connect-timeout": ("fastrouter-emperor-socket",),
     "fastrouter-emperor-socket": ("fastrouter-subscription-server",),
+    "subscription-dotsplit": ("fastrouter-subscription-server",),
+    "subscription-mountpoints": ("fastrouter-subscription-server",),
+    "fastrouter-resubscribe": ("fastrouter-subscription-server",),
+    "fastrouter-resubscribe-bind": ("fastrouter-resubscribe",),
+    "fastrouter-subscription-chmod": ("fastrouter-subscription-server",),
+    "fastrouter-subscription-chown": ("fastrouter-subscription-server",),
 }

@@ -81,10 +81,8 @@ _APPLICATION_FLAGS = _words(
 
 LATER = _words(
     """
-    fastrouter-resubscribe fastrouter-resubscribe-bind fastrouter-ss fastrouter-stats
-    fastrouter-stats-server http http-to https rawrouter sslrouter stats stats-server
-    subscription-dotsplit subscription-mountpoint subscription-mountpoints
-    subscription-tolerance-inactive
+    fastrouter-ss fastrouter-stats fastrouter-stats-server http http-to https rawrouter
+    sslrouter stats stats-server
     """
 )
 """Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""

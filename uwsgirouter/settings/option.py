@@ -86,5 +86,12 @@ class Option:
         return _BARE.get(self.name, _BARE_TYPES.get(self.type))
 
 
-_BARE = {"fastrouter": "true", "chmod-socket": "666", "fastrouter-use-cache": "default", "fastrouter-use-socket": "0"}
+_BARE = {
+    "fastrouter": "true",
+    "chmod-socket": "666",
+    "fastrouter-subscription-chmod": "666",
+    "fastrouter-use-cache": "default",
+    "fastrouter-use-socket": "0",
+    "subscription-mountpoints": "1",
+}
 _BARE_TYPES = {Type.BOOL: "true", Type.COMMAND: "true"}

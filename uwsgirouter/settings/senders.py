@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from uwsgirouter.errors import ConfigError
+from uwsgirouter.settings.resubscription import is_loopback
 from uwsgirouter.settings.settings import Settings
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -55,6 +56,8 @@ class Rules:
     allow: tuple[Network, ...] = ()
     key_rules: tuple[KeyRule, ...] = ()
     vassal_required: bool = False
+    mount_points: bool = False
+    """Whether keys have paths: then the public key of a host is good for what is mounted on it."""
 
     @property
     def needs_credentials(self) -> bool:
@@ -75,6 +78,7 @@ def rules(settings: Settings) -> Rules:
         allow=tuple(network for text in settings.texts(ALLOW) for network in networks(text)),
         key_rules=_merged([key_rule(text) for text in settings.texts(KEY_ALLOW)]),
         vassal_required=settings.flag("subscription-vassal-required"),
+        mount_points=bool(settings.number("subscription-mountpoints")),
     )
 
 
@@ -166,15 +170,8 @@ def _open_servers(settings: Settings, found: Rules) -> Iterator[str]:
     if found.digest or found.allow or found.owners or any(set(rule.pattern) == {"*"} for rule in found.key_rules):
         return
     for index, address in enumerate(settings.addresses(_SERVER)):
-        if not address.is_unix and not _is_loopback(address.host):
+        if not address.is_unix and not is_loopback(address.host):
             yield (
                 f"{settings.where(_SERVER, index)}: whoever can send a datagram to {address.text} can take over any "
                 f"key and its requests: bind it to loopback, or write {ALLOW} = NETWORK, or {SIGN} = SHA256:DIRECTORY"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -8,6 +8,7 @@ beats once a second in its row of the shared memory. It must not open what the m
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import socket
 import sys
@@ -22,19 +23,26 @@ import gevent
 from gevent.event import Event
 from setproctitle import setproctitle
 
-from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.balancers.choice import balancing
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log, Throttle
-from uwsgirouter.model.counters import Counter
+from uwsgirouter.model.cores import FullNodes
+from uwsgirouter.model.counters import Counter, Counters
+from uwsgirouter.model.in_flight import InFlight
+from uwsgirouter.model.slot import Balancing
+from uwsgirouter.model.slow_start import SlowStart
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.mapping_checks import TABLED, way
 from uwsgirouter.settings.settings import Settings
+from uwsgirouter.worker.choice import Choice
+from uwsgirouter.worker.heading import Heading
 from uwsgirouter.worker.listener import Listener
 from uwsgirouter.worker.mapping import Mapping, direct_nodes
 from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.router import Router
 from uwsgirouter.worker.session import Session
+from uwsgirouter.worker.sticky import Sticky
 from uwsgirouter.worker.uplink import Uplink
 
 STOPPED = 0
@@ -76,8 +84,11 @@ class Post:
     announced: bool
     """Nodes come by announcement, not (only) from the configuration."""
     channel: socket.socket
-    cells: memoryview
-    inflight: memoryview
+    counters: Counters
+    row: int
+    """Its row in the shared memory."""
+    sticky_secret: bytes
+    """What sticky cookies are made with when the settings name no secret: the master's, for as long as it lives."""
     caches: str = ""
     """The directory of the named caches, empty when there are none."""
 
@@ -94,7 +105,9 @@ class Worker:
         self.loop: Any = hub.loop
         self.duty = Duty.STARTING
         self.done = Event()
-        self.table = RouteTable(WeightedRoundRobin)
+        self._inflight = InFlight(post.counters, post.row)
+        self._cells = post.counters.row(post.row)
+        self.table = RouteTable(_balancing(settings, self._inflight))
         self.uplink = Uplink(self.loop, post.channel, self.table, self)
         direct = direct_nodes(settings)
         mapper = Mapping(settings, self.table, direct, post.caches, self.log, post.number).choose(post.announced)
@@ -103,12 +116,12 @@ class Worker:
             self.table,
             mapper,
             direct,
-            post.cells,
-            post.inflight,
+            self._cells,
+            post.counters.inflight_row(post.row),
             self.loop,
             self.log,
-            self.uplink.report_failure,
-            lambda id: self.uplink.send("wake", id),
+            self.uplink,
+            _choice(settings, self._inflight, post.sticky_secret),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
@@ -214,11 +227,13 @@ class Worker:
 
     def _tick(self) -> None:
         self._beat()
+        self._inflight.look()
+        self.table.balancing.grow()
         self.router.tick()
         self._show()
 
     def _beat(self) -> None:
-        self.post.cells[Counter.BEAT] = int(time.monotonic() * 1000)
+        self._cells[Counter.BEAT] = int(time.monotonic() * 1000)
 
     def _show(self) -> None:
         """What ``ps`` says of this process."""
@@ -259,9 +274,27 @@ class Worker:
             self.drain(last=False)
 
 
+def _balancing(settings: Settings, inflight: InFlight) -> Balancing:
+    """How slots share out."""
+    seconds = settings.seconds("subscription-slow-start")
+    return balancing(
+        settings.text("subscription-algo"), inflight, SlowStart(seconds, time.monotonic) if seconds else None
+    )
+
+
+def _choice(settings: Settings, inflight: InFlight, secret: bytes) -> Choice | None:
+    """What decides beside the balancer; None: nothing does."""
+    name = settings.text("fastrouter-sticky")
+    full = FullNodes(inflight) if settings.flag("subscription-limit-cores") else None
+    if not name and full is None:
+        return None
+    own = os.fsencode(settings.text("fastrouter-sticky-secret"))
+    return Choice(Sticky(name, own or secret) if name else None, full)
+
+
 def _session_of(owner: object) -> Session | None:
     """The session that an object is, or works for."""
-    if isinstance(owner, Pump):
+    if isinstance(owner, (Pump, Heading)):
         owner = owner.session
     return owner if isinstance(owner, Session) else None
 

@@ -22,7 +22,7 @@ from uwsgirouter.mappers.fixed import AskingFixedKeyMapper, FixedKeyMapper
 from uwsgirouter.mappers.pattern import PatternMapper
 from uwsgirouter.mappers.script import ScriptMapper, load
 from uwsgirouter.mappers.static import StaticMapper
-from uwsgirouter.mappers.subscription import SubscriptionMapper
+from uwsgirouter.mappers.subscription import subscription_mapper
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.targets import CodeString, pattern_of_base
@@ -69,8 +69,13 @@ class Mapping:
         if settings.is_set("fastrouter-use-pattern"):
             return PatternMapper(settings.text("fastrouter-use-pattern"), self._direct, self._strip_port)
         if announced:
-            fallback_key = os.fsencode(settings.text("fastrouter-subscription-fallback-key"))
-            return SubscriptionMapper(self._table, self._strip_port, fallback_key)
+            return subscription_mapper(
+                self._table,
+                self._strip_port,
+                os.fsencode(settings.text("fastrouter-subscription-fallback-key")),
+                settings.flag("subscription-dotsplit"),
+                settings.number("subscription-mountpoints"),
+            )
         if settings.is_set("fastrouter-use-base"):
             return PatternMapper(pattern_of_base(settings.text("fastrouter-use-base")), self._direct, self._strip_port)
         if settings.is_set("fastrouter-use-code-string"):

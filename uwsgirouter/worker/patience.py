@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.worker.adoption import was_spoken_to
 from uwsgirouter.worker.relay import Flow
+from uwsgirouter.worker.seeking import give_up_vassal
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.session import Session
@@ -50,6 +51,7 @@ def _waiting(session: Session) -> None:
         if session.passed and was_spoken_to(session.client):
             session.silence = 0  # the node has adopted the client and is at it
         else:
+            router.faulty(session.node)
             session.fail(Cause.FIRST_BYTE_TIMEOUT)
 
 
@@ -68,7 +70,7 @@ def _mapping(session: Session) -> None:
 
 def _waking(session: Session) -> None:
     if session.silence > session.router.vassals.patience:
-        session.give_up_vassal()
+        give_up_vassal(session)
 
 
 def _gathering(session: Session) -> None:
@@ -88,7 +90,7 @@ def _reading(session: Session) -> None:
 
 
 def _ignore(session: Session) -> None:
-    """An adopted client is its node's affair."""
+    """An adopted client is its node's affair, and the queue has a clock of its own."""
 
 
 _BY_PHASE = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.mappers.base import Candidates, Mapper
@@ -23,7 +23,9 @@ from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.adoption import Adoptions
 from uwsgirouter.worker.asking import Asking
+from uwsgirouter.worker.choice import Choice
 from uwsgirouter.worker.disk import Disk
+from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.vassals import Vassals
 
 if TYPE_CHECKING:
@@ -42,6 +44,22 @@ _SENT_BADLY = (Cause.BAD_PACKET, Cause.NO_KEY, Cause.BAD_KEY)
 _CAUSE_CELL = {cause: int(Counter.FAILURES) + index for index, cause in enumerate(Cause)}
 
 
+class Told(Protocol):
+    """What the master must hear."""
+
+    def node_failed(self, node: Node, reason: str) -> None:
+        """``node`` does not accept connections."""
+
+    def node_faulty(self, id: int) -> None:
+        """Node ``id`` accepted a request and did not answer it."""
+
+    def node_answered(self, node: Node) -> None:
+        """``node``, which was unconfirmed, has answered."""
+
+    def node_wanted(self, id: int) -> None:
+        """Requests wait for the vassal of node ``id``."""
+
+
 class Router:
     """Shared by the sessions of one worker. ``cells`` and ``inflight`` are its rows of the shared memory."""
 
@@ -52,13 +70,15 @@ class Router:
         "_fresh",
         "_fresh_timer",
         "_quiet",
-        "_report",
         "_say",
         "_say_bad",
+        "_told",
         "adoptions",
         "ask",
         "await_vassal",
         "cells",
+        "choice",
+        "confirmed",
         "connect_timeout",
         "direct",
         "disk",
@@ -79,9 +99,11 @@ class Router:
         "passes_descriptors",
         "post_buffering",
         "post_buffering_dir",
+        "queue",
         "relay",
         "scratch",
         "sessions",
+        "sticky",
         "table",
         "ticks",
         "timeout",
@@ -98,8 +120,8 @@ class Router:
         inflight: memoryview,
         loop: Any,
         log: Log,
-        report: Callable[[Node, str], None],
-        wake: Callable[[int], None],
+        told: Told,
+        choice: Choice | None = None,
     ) -> None:
         self.table = table
         self.cells = cells
@@ -131,7 +153,7 @@ class Router:
         self.adoptions = Adoptions(loop)
         self._adopters: set[str] = set()
         """Addresses of nodes that were seen to adopt: of what they close at once nothing need be said."""
-        self.vassals = Vassals(settings, wake)
+        self.vassals = Vassals(settings, told.node_wanted)
         self.is_asleep = self.vassals.is_asleep
         self.await_vassal = self.vassals.wait
         self.disk = Disk()
@@ -141,7 +163,15 @@ class Router:
         self.idle: Callable[[], None] | None = None
         """Called when the last session closes (a draining worker sets it)."""
         self._quiet = settings.flag("fastrouter-quiet")
-        self._report = report
+        self._told = told
+        self.confirmed = told.node_answered
+        self.choice = choice
+        """None unless more than the balancer decides (cookies, cores)."""
+        self.sticky = choice.sticky if choice is not None else None
+        self.queue: Queue | None = None
+        if choice is not None and choice.full is not None:
+            patience = settings.seconds("subscription-queue-timeout")
+            self.queue = choice.queue = Queue(loop, choice, patience, settings.number("subscription-queue-length"))
         self._say = Throttle(log.say, LINES_PER_SECOND)
         self._say_bad = Throttle(log.say, 1)
         self._fresh: list[Session] = []
@@ -180,7 +210,7 @@ class Router:
         if self.idle is not None and not self.sessions:
             self.idle()
 
-    def other(self, slot: Candidates | None, tried: Sequence[Node], last: bool) -> Node | None:
+    def other(self, session: Session, slot: Candidates | None, tried: Sequence[Node], last: bool) -> Node | None:
         """The node for a request that the first choice does not serve; None when nobody is left.
 
         First whoever else is up, then a fallback, then those that are down: none is given up while it could be tried.
@@ -193,7 +223,7 @@ class Router:
         stand_in = fallback.first(SERVING, tried) if fallback is not None else None
         if last and stand_in is not None:
             return stand_in
-        node = slot.next_except(tried) if slot is not None else None
+        node = self._another(session, slot, tried) if slot is not None else None
         if node is None:
             node = stand_in
         if node is None and slot is not None:
@@ -202,14 +232,26 @@ class Router:
             node = fallback.last_resort(tried)
         return node
 
+    def _another(self, session: Session, slot: Candidates, tried: Sequence[Node]) -> Node | None:
+        """One that is up and was not tried; rather one that is not full."""
+        node = self.choice.pick(session, slot, tried, in_line=True) if self.choice is not None else None
+        return node or slot.next_except(tried, session)
+
     def consult(self, session: Session, tried: Sequence[Node]) -> None:
         """Ask the mapper in a greenlet; ``session.mapped`` is called with what it says."""
         self._asking.begin(session, session.key, tried)
 
     def ask_no_more(self, session: Session) -> None:
-        """``session`` ends before its question was answered, or its vassal was there."""
+        """``session`` ends before its question was answered, its vassal was there or its turn came."""
         self._asking.forget(session)
         self.vassals.forget(session)
+        if self.queue is not None:
+            self.queue.forget(session)
+
+    def faulty(self, node: Node | None) -> None:
+        """``node`` accepted a request and broke off, or let the time pass; too often, and the master ejects it."""
+        if node is not None and node.key != DIRECT_KEY:
+            self._told.node_faulty(node.id)
 
     def connect_failed(self, node: Node, error: OSError, retries: int) -> None:
         """``node`` does not accept: it is out at once here, and the master hears of it."""
@@ -218,7 +260,7 @@ class Router:
             self.direct.fail(node)
         elif node.state in SERVING:
             self.table.fail(node)
-            self._report(node, error.strerror or str(error))
+            self._told.node_failed(node, error.strerror or str(error))
         if not self._quiet:
             text = f'unable to connect() to node "{node.address.text}" ({retries} retries): {error.strerror}'
             self._say(text, time.monotonic())

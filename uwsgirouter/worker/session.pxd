@@ -7,28 +7,28 @@ from uwsgirouter.worker.relay cimport Pump
 
 cdef int _DONTWAIT, _FLAGS, _UNIX
 
-cdef object _BODY, _MAP, _WAKE, _ADOPTED, _NO_NODE
+cdef object _BODY, _ADOPTED, _NO_NODE, _UNCONFIRMED
 cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
 cdef object _REQUESTS, _ANSWERED, _RX, _TX
 
 cdef class Session:
-    cdef public object router, phase, key, node
+    cdef public object router, phase, key, node, tried, watcher, why, body, lent
     cdef public KernelStream client, upstream
     cdef public long silence, deadline
+    cdef public int attempts
     cdef public bytes packet
     cdef public long long left
     cdef public Pump up, down
     cdef public bint passed
     cdef bint _with_body
-    cdef object _tried, _watcher, _cut, _why, _body, _lent
+    cdef object _cut
     cdef Py_ssize_t _end
-    cdef int _attempts
 
     @cython.locals(count=Py_ssize_t, end=Py_ssize_t, data=bytes)
     cpdef start(self)
     cdef _route(self, bytes data, Py_ssize_t end)
     cdef _find(self)
-    cdef _dial(self, node)
+    cpdef dial(self, node)
     @cython.locals(upstream=KernelStream, code=int)
     cdef _attempt(self, node)
     cdef _leave_node(self)

@@ -17,19 +17,21 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from enum import Enum
 from struct import pack
 from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.errors import BadKey, BadTarget, ProtocolError
 from uwsgirouter.model.counters import Counter
-from uwsgirouter.model.table import FALLBACK_KEY
+from uwsgirouter.model.node import State
 from uwsgirouter.protocol.answers import Cause, encode_answer
-from uwsgirouter.protocol.packet import LENGTH_UNKNOWN, decode_vars, scan
+from uwsgirouter.protocol.packet import LENGTH_UNKNOWN, decode_vars, scan, value_of
 from uwsgirouter.worker.adoption import ASK_AGAIN, end_adoption, hung_up, let_go, may_have_begun
 from uwsgirouter.worker.body import Buffering
+from uwsgirouter.worker.heading import Heading
 from uwsgirouter.worker.patience import LINGER_TOTAL, expire
+from uwsgirouter.worker.phases import FINDING, Phase
 from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
+from uwsgirouter.worker.seeking import Overfull, cannot_map, mapped, seek, wait_in_line, wake
 from uwsgirouter.worker.streams import Stream, dial, send_with
 
 if TYPE_CHECKING:
@@ -58,26 +60,11 @@ _RX = int(Counter.RX)
 _TX = int(Counter.TX)
 
 
-class Phase(Enum):
-    """Where a session is."""
-
-    PACKET = "reading the packet"
-    BODY = "gathering the body"
-    MAP = "waiting to be told who serves the key"
-    WAKE = "waiting for a vassal to start"
-    CONNECT = "connecting to a node"
-    WAIT = "waiting for the first byte"
-    RELAY = "relaying the response"
-    ADOPTED = "answered by the node on the client's own connection"
-    LINGER = "answered; the client may still be sending"
-    LINGER_RESET = "as LINGER, to be closed by a reset"
-    CLOSED = "closed"
-
-
 # An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
 _PACKET, _CONNECT, _WAIT, _RELAY = Phase.PACKET, Phase.CONNECT, Phase.WAIT, Phase.RELAY
-_BODY, _MAP, _WAKE, _ADOPTED = Phase.BODY, Phase.MAP, Phase.WAKE, Phase.ADOPTED
+_BODY, _ADOPTED = Phase.BODY, Phase.ADOPTED
 _LINGER, _LINGER_RESET, _CLOSED = Phase.LINGER, Phase.LINGER_RESET, Phase.CLOSED
+_UNCONFIRMED = State.UNCONFIRMED
 _ENDED, _DISCARDING = Flow.ENDED, Flow.DISCARDING
 
 
@@ -85,28 +72,28 @@ class Session:
     """One downstream connection. :meth:`start` begins it, :meth:`close` ends it; the watchers do the rest."""
 
     __slots__ = (
-        "_attempts",
-        "_body",
         "_cut",
         "_end",
-        "_lent",
-        "_tried",
-        "_watcher",
-        "_why",
         "_with_body",
+        "attempts",
+        "body",
         "client",
         "deadline",
         "down",
         "key",
         "left",
+        "lent",
         "node",
         "packet",
         "passed",
         "phase",
         "router",
         "silence",
+        "tried",
         "up",
         "upstream",
+        "watcher",
+        "why",
     )
 
     def __init__(self, router: Router, client: Stream) -> None:
@@ -124,9 +111,9 @@ class Session:
         self.node: Node | None = None
         """The node in use, or the last one tried."""
         self.upstream: Stream | None = None
-        self._tried: list[Node] | None = None
-        self._attempts = 0
-        self._watcher: Any = None
+        self.tried: list[Node] | None = None
+        self.attempts = 0
+        self.watcher: Any = None
         self.up: Pump | None = None
         self.down: Pump | None = None
         self._cut: OSError | None = None
@@ -134,11 +121,11 @@ class Session:
         self._with_body = False
         self.passed = False
         """The client's descriptor is on its way to the node, and may be taken."""
-        self._why = _NO_NODE
+        self.why = _NO_NODE
         """What the client is told when there is no (other) node: a cause and its detail."""
-        self._lent: tuple[int, int] | None = None
+        self.lent: tuple[int, int] | None = None
         """The modifiers of the node that a fallback stands in for."""
-        self._body: Buffering | None = None
+        self.body: Buffering | None = None
         """The body, when it is buffered."""
         self.deadline = 0
         """The router's tick at which a lingering session ends, whatever its client does; 0: it does not linger."""
@@ -151,7 +138,7 @@ class Session:
         try:
             count = self.client.recv_into(scratch, PACKET_READ, _DONTWAIT)
         except BlockingIOError:
-            self._watch(self.client, 1, self.start)
+            self.watch(self.client, 1, self.start)
             return
         except OSError:
             self.client_gone()
@@ -169,7 +156,7 @@ class Session:
             if len(data) >= end:
                 self._route(data, end)
                 return
-        self._watch(self.client, 1, self.start)
+        self.watch(self.client, 1, self.start)
 
     def _packet_cut(self) -> None:
         """The client ended before its packet did. One that sent nothing only looked whether we are here."""
@@ -183,8 +170,8 @@ class Session:
         router = self.router
         router.cells[_REQUESTS] += 1
         self._end = end
-        if self._watcher is not None:
-            self._unwatch()
+        if self.watcher is not None:
+            self.unwatch()
         try:
             key, length, upgrade = scan(data, end)
         except ProtocolError as error:
@@ -215,106 +202,47 @@ class Session:
         return variables.get(b"REQUEST_METHOD") in BODILESS
 
     def _find(self) -> None:
+        router = self.router
         try:
-            slot = self.router.find(self.key)
+            slot = router.find(self.key)
         except (BadKey, BadTarget) as error:
-            self._cannot_map(error)
+            cannot_map(self, error)
             return
-        node = slot.next() if slot is not None else None
-        if node is None:
-            self._seek(slot)
+        if slot is None:
+            node = None
+        elif router.choice is None:
+            node = slot.next(self)
         else:
-            self._dial(node)
+            node = router.choice.pick(self, slot)
+        if node is None:
+            seek(self, slot)
+        else:
+            self.dial(node)
 
-    def _cannot_map(self, error: Exception) -> None:
-        self.fail(Cause.BAD_KEY if isinstance(error, BadKey) else Cause.MAPPER_FAILED, str(error))
-
-    def _look(self) -> Candidates | None:
+    def look(self) -> Candidates | None:
         """The nodes for the key, None also when the request has its failure answer already."""
         try:
             return self.router.find(self.key)
         except (BadKey, BadTarget) as error:
-            self._cannot_map(error)
+            cannot_map(self, error)
             return None
 
-    def _seek(self, slot: Candidates | None) -> None:
-        """Nobody in ``slot`` is up, or one failed: ask whoever may know better, or take what is left."""
-        if self.phase is _CLOSED or self.phase is _LINGER:
-            return
-        if slot is None and self.router.ask is not None:
-            self.phase = _MAP
-            self._watch(self.client, 1, self._on_client)
-            self.router.consult(self, self._tried or [])
-            return
-        self._choose(slot)
+    def remote_address(self) -> bytes:
+        """REMOTE_ADDR, for balancers that ask; empty when there is none."""
+        return self.first_variable(b"REMOTE_ADDR")
+
+    def first_variable(self, name: bytes) -> bytes:
+        """A variable of a packet that was scanned, the first one of its name; empty when there is none."""
+        packet = self.packet
+        return value_of(packet, 4 + packet[1] + (packet[2] << 8), name)
 
     def mapped(self, slot: Candidates | None, error: Exception | None) -> None:
         """The mapper has answered."""
-        if self.phase is not _MAP:
-            return
-        self.phase = _CONNECT
-        self.silence = 0
-        if error is not None:
-            self._cannot_map(error)
-        else:
-            self._choose(slot)
-
-    def _choose(self, slot: Candidates | None) -> None:
-        router = self.router
-        tried = self._tried or []
-        if self.phase is not _WAKE and router.is_asleep(slot, tried):
-            self.phase = _WAKE
-            self.silence = 0
-            self._tried = None  # whoever failed may be the one that is being started
-            self._watch(self.client, 1, self._on_client)
-            router.await_vassal(self)
-            return
-        if self._watcher is not None:
-            self._unwatch()
-        if self.phase is _WAKE:
-            router.ask_no_more(self)
-        node = router.other(slot, tried, 0 < self._attempts >= router.max_retries)
-        if node is None:
-            self.fail(*self._why)
-            return
-        if tried:
-            router.tries_another(self, tried[-1], self._why[0])
-        self._lent = None
-        if node.key == FALLBACK_KEY:
-            absent = tried[0] if tried else (slot.last_resort(()) if slot is not None else None)
-            self._lent = absent.modifiers if absent is not None else None
-        self._dial(node)
-
-    def _on_client(self) -> None:
-        """A client moves while its node is still being found: it goes away, or its body begins to come."""
-        self._unwatch()
-        try:
-            count = self.client.recv_into(self.router.scratch, 1, _PEEK)
-        except BlockingIOError:
-            self._watch(self.client, 1, self._on_client)
-        except OSError:
-            self.client_gone()
-        else:
-            if not count and not self.left:
-                self._half_closed()
-
-    def _half_closed(self) -> None:
-        """It has nothing more to say; whether it still listens is seen when it is answered, unless it is gone."""
-        if hung_up(self.client):
-            self.client_gone()
+        mapped(self, slot, error)
 
     def wake(self) -> None:
-        """The nodes have changed: go on if somebody is up now."""
-        slot = self._look()
-        if self.phase is _WAKE and not self.router.is_asleep(slot, self._tried or []):
-            self._choose(slot)
-
-    def give_up_vassal(self) -> None:
-        """It did not start in time: somebody else, or a failure."""
-        self._why = (Cause.NO_NODE, "the vassal did not start in time")
-        slot = self._look()
-        if self.phase is _WAKE:
-            self._choose(slot)
+        """The nodes have changed, and this session waits for a vassal."""
+        wake(self)
 
     def _body_is_handled(self, length: int, upgrade: bool) -> bool:
         """Whether the body is too large, or the request waits until it is here."""
@@ -327,15 +255,15 @@ class Session:
         if not self.left:
             self._end = len(self.packet)  # all of it came with the packet: it can be sent again as it is
             return False
-        if router.ask is None and not router.fallback_on_no_key and self._look() is None:
+        if router.ask is None and not router.fallback_on_no_key and self.look() is None:
             # Better now than when all of the body was sent.
             if self.phase is _PACKET:
                 self.fail(Cause.NO_NODE)
             return True
         self.phase = _BODY
         came, self.packet = self.packet[self._end :], self.packet[: self._end]
-        self._body = Buffering(router, self, self.client)
-        self._body.begin(came, length)
+        self.body = Buffering(router, self, self.client)
+        self.body.begin(came, length)
         return True
 
     def body_here(self, body: bytes) -> None:
@@ -348,24 +276,38 @@ class Session:
 
     # -- a node -------------------------------------------------------------------------------------------------
 
-    def _dial(self, node: Node) -> None:
+    def dial(self, node: Node) -> None:
         """Connect and send the packet; go on to another node when that fails."""
-        self._attempts += 1
+        self.attempts += 1
         self.node = node
         self.phase = _CONNECT
         try:
             self._attempt(node)
         except BlockingIOError:
             assert self.upstream is not None
-            self._watch(self.upstream, 2, self._on_connected)
+            self.watch(self.upstream, 2, self._on_connected)
+        except Overfull:
+            self._withdraw(node)
         except OSError as error:
             self.connect_failed(node, error)
 
+    def _withdraw(self, node: Node) -> None:
+        """Another worker gave the node its last request in the same moment: wait for the next one."""
+        assert self.upstream is not None
+        self.upstream.close()
+        self.upstream = None
+        self.router.inflight[node.id] -= 1
+        self.attempts -= 1
+        wait_in_line(self, node.key)
+
     def _attempt(self, node: Node) -> None:
-        """Raises BlockingIOError while the connection is being made, OSError when it cannot be."""
+        """Raises BlockingIOError while the connection is being made, OSError when it cannot be, Overfull."""
         upstream = dial(node.family)
         self.upstream = upstream
-        self.router.inflight[node.id] += 1
+        router = self.router
+        router.inflight[node.id] += 1
+        if router.queue is not None:
+            router.queue.check(node)
         code = upstream.connect_ex(node.sockaddr)
         if code == errno.EAGAIN:
             # Not as EAGAIN, which would be a BlockingIOError: nothing is under way that could be waited for.
@@ -382,10 +324,10 @@ class Session:
             code = upstream.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
                 raise OSError(code, os.strerror(code))
-            self._unwatch()
+            self.unwatch()
             self._send_packet(upstream, node)
         except BlockingIOError:
-            self._watch(upstream, 2, self._on_connected)
+            self.watch(upstream, 2, self._on_connected)
         except OSError as error:
             self.connect_failed(node, error)
 
@@ -394,36 +336,36 @@ class Session:
         if error.errno in _OUT_OF_DESCRIPTORS:
             self.fail(Cause.OVERLOAD, os.strerror(error.errno))
             return
-        self.router.connect_failed(node, error, self._attempts - 1)
+        self.router.connect_failed(node, error, self.attempts - 1)
         cause = Cause.CONNECT_TIMEOUT if error.errno == errno.ETIMEDOUT else Cause.CONNECT_FAILED
         self._try_another(node, cause, error.strerror or str(error))
 
     def _try_another(self, node: Node, cause: Cause, detail: str) -> None:
         """Leave ``node``; another one within ``fastrouter-max-retries``, else the failure answer for ``cause``."""
         self._leave_node()
-        if self._tried is None:
-            self._tried = []
-        self._tried.append(node)
+        if self.tried is None:
+            self.tried = []
+        self.tried.append(node)
         self._cut = None
-        self._why = (cause, detail)
-        if self._attempts > self.router.max_retries:
+        self.why = (cause, detail)
+        if self.attempts > self.router.max_retries:
             self.fail(cause, detail)
             return
         # Looked up anew: the slot of the first attempt may be gone, and another one stand in its place.
-        self._seek(self._look())
+        seek(self, self.look())
 
     def _leave_node(self) -> None:
         """Close the node's side and release its in-flight count, once."""
-        if self._watcher is not None:
-            self._unwatch()
+        if self.watcher is not None:
+            self.unwatch()
         if self.down is not None:
             self.down.stop()
             self.down = None
         if self.up is not None:
             self.up.stop()
             self.up = None
-        if self._body is not None:
-            self._body.stop_upload()
+        if self.body is not None:
+            self.body.stop_upload()
         if self.upstream is not None:
             if self.phase is _ADOPTED:
                 self.router.adoptions.forget(self.upstream.fileno())
@@ -431,17 +373,20 @@ class Session:
             self.upstream = None
             assert self.node is not None
             self.router.inflight[self.node.id] -= 1
+            if self.router.queue is not None:
+                self.router.queue.released(self.node)
 
     def _send_packet(self, upstream: Stream, node: Node) -> None:
         """The first bytes to the node. Raises BlockingIOError while it is not connected, OSError when it failed."""
         router = self.router
         data = self.packet
         modifier1, modifier2 = node.modifiers
-        if self._lent is not None:
-            modifier1, modifier2 = self._lent
+        if self.lent is not None:
+            modifier1, modifier2 = self.lent
         if (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
-        if upstream.family == _UNIX and router.ticks >= node.pass_after and self._may_pass(data, node):
+        heading = router.sticky.header(self, node) if router.sticky is not None else b""
+        if upstream.family == _UNIX and router.ticks >= node.pass_after and not heading and self._may_pass(data, node):
             sent = self._send_with_client(upstream, data)
         else:
             sent = upstream.send(data, _FLAGS)
@@ -449,12 +394,15 @@ class Session:
         router.cells[_RX] += len(data)
         self.phase = _WAIT
         down = self.down = Pump(router.loop, router.relay, self, upstream, self.client)
-        down.start()
-        if self._body is not None and self._body.spool is not None:
+        if heading:
+            self.watch(upstream, 1, Heading(self, down, upstream, heading).on_readable)
+        else:
+            down.start()
+        if self.body is not None and self.body.spool is not None:
             if not node.address.is_unix:
                 no_delay(upstream)
-            router.cells[_RX] += self._body.spool.length
-            self._body.start_upload(upstream, data[sent:])
+            router.cells[_RX] += self.body.spool.length
+            self.body.start_upload(upstream, data[sent:])
         elif self.left or sent < len(data):
             self._start_up(upstream, data[sent:])
         else:
@@ -477,7 +425,7 @@ class Session:
         One that answered by itself before is not asked again on behalf of a client on a unix socket: of such a
         client the kernel does not tell whether the node spoke to it, so its silence could mean two things.
         """
-        if self.left or self._body is not None or not self.router.passes_descriptors:
+        if self.left or self.body is not None or not self.router.passes_descriptors:
             return False
         if node.pass_after and self.client.family == _UNIX:
             return False
@@ -508,12 +456,14 @@ class Session:
                 self.phase = _RELAY
                 cells[_ANSWERED] += 1
                 self.packet = b""
+                if self.node is not None and self.node.state is _UNCONFIRMED:
+                    self.router.confirmed(self.node)
                 if self.passed and self.node is not None:
                     # The kernel dropped the descriptor: do not offer it each time.
                     self.passed = False
                     self.node.pass_after = self.router.ticks + ASK_AGAIN
-                if self._body is not None:
-                    self._body.answered()
+                if self.body is not None:
+                    self.body.answered()
             return
         cells[_RX] += count
         self.left = self.left - count if self.left >= count else STREAMING
@@ -566,7 +516,7 @@ class Session:
             pump.discard()
 
     def _uploads(self) -> bool:
-        return self._body is not None and self._body.upload is not None
+        return self.body is not None and self.body.upload is not None
 
     def upload_ended(self) -> None:
         """The node took all of a buffered body."""
@@ -618,6 +568,7 @@ class Session:
 
     def no_answer(self, cause: Cause, detail: str) -> None:
         """The node ended before its first byte: another one, if the request may be sent twice."""
+        self.router.faulty(self.node)
         if self.node is not None and self._may_repeat():
             self._try_another(self.node, cause, detail)
         else:
@@ -640,12 +591,12 @@ class Session:
     def fail(self, cause: Cause, detail: str = "") -> None:
         """Give the client the failure answer for ``cause`` and end the session. No response byte was sent before."""
         owes = self._owes_body()
-        if self.phase is _MAP or self.phase is _WAKE:
+        if self.phase in FINDING:
             self.router.ask_no_more(self)
-        self.router.failed(self, cause, detail, self.node, self._attempts)
+        self.router.failed(self, cause, detail, self.node, self.attempts)
         self._leave_node()
-        if self._body is not None:
-            self._body.close()
+        if self.body is not None:
+            self.body.close()
         if self.router.error_pages:
             try:
                 self.client.send(encode_answer(cause, self.variable(b"REQUEST_METHOD") == b"HEAD"), _FLAGS)
@@ -702,7 +653,7 @@ class Session:
 
     def missing(self) -> int:
         """Bytes of a buffered body that did not come yet."""
-        return self._body.left if self._body is not None else 0
+        return self.body.left if self.body is not None else 0
 
     def expire(self) -> None:
         """Called each second for a session that is silent for long, or lingers: give up what took too long."""
@@ -714,7 +665,7 @@ class Session:
 
     def abort(self, cause: Cause, detail: str) -> None:
         """A response that cannot be completed must not look complete: reset the client's connection."""
-        self.router.aborted(self, cause, detail, self.node, self._attempts)
+        self.router.aborted(self, cause, detail, self.node, self.attempts)
         self._reset_client()
         self.close()
 
@@ -730,12 +681,12 @@ class Session:
             return
         if self.phase is _LINGER_RESET:
             self._reset_client()
-        if self.phase is _MAP or self.phase is _WAKE:
+        elif self.phase in FINDING:
             self.router.ask_no_more(self)
         self._leave_node()
         self.phase = _CLOSED
-        if self._body is not None:
-            self._body.close()
+        if self.body is not None:
+            self.body.close()
         self.client.close()
         self.router.closed(self)
 
@@ -745,17 +696,17 @@ class Session:
         try:
             if phase is _RELAY:
                 self.abort(cause, "")
-            elif phase in (_CONNECT, _WAIT, _BODY, _MAP, _WAKE) or (phase is _PACKET and self.packet):
+            elif phase in (_CONNECT, _WAIT, _BODY, *FINDING) or (phase is _PACKET and self.packet):
                 self.fail(cause)
         finally:
             self.close()
 
-    def _watch(self, sock: Stream, events: int, handler: Callable[[], None]) -> None:
-        if self._watcher is None:
-            self._watcher = self.router.loop.io(sock.fileno(), events)
-            self._watcher.start(handler)
+    def watch(self, sock: Stream, events: int, handler: Callable[[], None]) -> None:
+        if self.watcher is None:
+            self.watcher = self.router.loop.io(sock.fileno(), events)
+            self.watcher.start(handler)
 
-    def _unwatch(self) -> None:
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher = None
+    def unwatch(self) -> None:
+        if self.watcher is not None:
+            self.watcher.stop()
+            self.watcher = None

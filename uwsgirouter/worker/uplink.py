@@ -1,6 +1,7 @@
 """The worker's end of the channel: the registry comes down, failures go up, and an end means that the master is dead.
 
-One idea: what goes up is bounded: a failed node waits once, however often it failed, until the master reads. None may
+One idea: what goes up is bounded: a failed node waits once, however often it failed, until the master reads (faults
+are added up). None may
 be dropped, for the worker acts on it already and only the master can call the node back. It knows messages and the
 table; what an order means is the worker's to say.
 """
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.model.events import Gone, Put
-from uwsgirouter.model.node import Node
+from uwsgirouter.model.node import Node, State
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
 
@@ -49,6 +50,8 @@ class Uplink:
         self._orders = orders
         self._reader = MessageReader()
         self._failed: dict[int, str] = {}
+        self._faults: dict[int, int] = {}
+        self._answered: set[int] = set()
         self._out: deque[bytes] = deque()
         self._partial = b""
         self._readable = loop.io(sock.fileno(), 1)
@@ -64,10 +67,25 @@ class Uplink:
         self._readable.stop()
         self._writable.stop()
 
-    def report_failure(self, node: Node, reason: str) -> None:
+    def node_failed(self, node: Node, reason: str) -> None:
         """``node`` refused a connection."""
         self._failed[node.id] = reason
         self._flush()
+
+    def node_faulty(self, id: int) -> None:
+        """Node ``id`` accepted a request and did not answer it."""
+        self._faults[id] = self._faults.get(id, 0) + 1
+        self._flush()
+
+    def node_answered(self, node: Node) -> None:
+        """``node``, which was unconfirmed, has answered: once is enough, here and for the master."""
+        node.state = State.UP
+        self._answered.add(node.id)
+        self._flush()
+
+    def node_wanted(self, id: int) -> None:
+        """Requests wait for the vassal of node ``id``."""
+        self.send("wake", id)
 
     def send(self, *items: object) -> None:
         """Queue a message. Does not block."""
@@ -119,7 +137,7 @@ class Uplink:
         self._orders.nodes_changed()
 
     def _flush(self) -> None:
-        while self._partial or self._out or self._failed:
+        while self._partial or self._out or self._failed or self._faults or self._answered:
             if not self._partial:
                 self._partial = self._compose()
             try:
@@ -129,6 +147,8 @@ class Uplink:
                 return
             except OSError:
                 self._failed.clear()
+                self._faults.clear()
+                self._answered.clear()
                 self._out.clear()
                 self._partial = b""
                 return
@@ -138,8 +158,12 @@ class Uplink:
     def _compose(self) -> bytes:
         if self._out:
             return self._out.popleft()
-        id = next(iter(self._failed))
-        return encode_message("failed", id, self._failed.pop(id))
+        if self._failed:
+            id = next(iter(self._failed))
+            return encode_message("failed", id, self._failed.pop(id))
+        if self._faults:
+            return encode_message("faults", *self._faults.popitem())
+        return encode_message("answered", self._answered.pop())
 
 
 def _take_log(descriptor: int) -> None:

@@ -34,4 +34,37 @@ ROWS = (
         "give a node no more requests at once than the cores that it announces; one that announces none has no limit",
         default="false",
     ),
+    Option(
+        "subscription-queue-timeout",
+        "subscription",
+        Type.SECONDS,
+        "with subscription-limit-cores: how long a request waits for a node that is not full; 0: not at all",
+        unit="seconds",
+        low=0,
+        high=3600,
+        default="5",
+    ),
+    Option(
+        "subscription-queue-length",
+        "subscription",
+        Type.INT,
+        "with subscription-limit-cores: how many requests of a key wait in a worker; more are answered 503 at once",
+        unit="requests",
+        low=1,
+        high=100_000,
+        default="100",
+    ),
+    Option(
+        "fastrouter-sticky",
+        "router",
+        Type.TEXT,
+        "keep a client at its node by a cookie of this name, for as long as the node is up",
+    ),
+    Option(
+        "fastrouter-sticky-secret",
+        "router",
+        Type.TEXT,
+        "what sticky cookies are made with, so that they outlast the router and other routers understand them; "
+        "@(/path) reads it from a file. Without it cookies hold until the router is stopped",
+    ),
 )

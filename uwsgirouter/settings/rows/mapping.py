@@ -59,6 +59,7 @@ ROWS = (
         "mapping",
         Type.TEXT,
         "a key that nobody announced is served by the nodes of this one",
+        aliases=("subscription-fallback-key",),
     ),
     Option(
         "fastrouter-force-key",
@@ -70,8 +71,8 @@ ROWS = (
         "fastrouter-resolver",
         "mapping",
         Type.PEER,
-        "ask this name server (IP address and port) for the names in fastrouter-to, fastrouter-fallback and "
-        "fastrouter-emperor-socket, instead of asking the system, /etc/hosts included",
+        "ask this name server (IP address and port) for the names in fastrouter-to, fastrouter-fallback, "
+        "fastrouter-emperor-socket and fastrouter-resubscribe, instead of asking the system, /etc/hosts included",
     ),
     Option(
         "fastrouter-emperor-socket",

@@ -35,4 +35,11 @@ ROWS = (
         Type.OWNER,
         "owner of the unix sockets that are bound",
     ),
+    Option(
+        "control-socket",
+        "sockets",
+        Type.PATH,
+        "take the orders of uwsgirouterctl (nodes, drain, ready, down, weight, wait) at this unix socket; only root "
+        "and the router's own user may give them",
+    ),
 )

@@ -1,0 +1,185 @@
+"""The command: announces, measures, prints a table.
+
+Exit status 0: measured, and every target met. 1: a target was missed. 2: not measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.bench.processes import BenchError
+from scripts.scale.sending import JUNK_KINDS
+from scripts.scale.town import ALIVE, Asked, Pulse, Town, Usage, cores
+
+EVERY = 10.0
+"""Seconds between two announcements of a node, uWSGI's own."""
+MASTER_MOST, WORKER_MOST = 0.60, 0.02
+"""Shares of a core."""
+REQUESTS = 2000
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table; ``met`` is False when a target is missed."""
+
+    what: str
+    figure: str
+    met: bool = True
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    options = argparse.ArgumentParser(prog="python -m scripts.scale", description=__doc__)
+    add = options.add_argument
+    add("--nodes", type=int, default=50_000)
+    add("--keys", type=int, default=20_000)
+    add("--workers", type=int, default=2)
+    add("--seconds", type=float, default=10.0, help="of steady announcements (10)")
+    add("--junk", type=float, default=100_000.0, help="junk datagrams a second (100000)")
+    add("--junk-seconds", type=float, default=5.0)
+    return options
+
+
+def milliseconds(times: Sequence[float]) -> str:
+    """Median and greatest of some times."""
+    return f"median {statistics.median(times) * 1000:.2f} ms, longest {max(times) * 1000:.1f} ms"
+
+
+def share(seconds: float, of: float) -> str:
+    """Of one core."""
+    return f"{100 * seconds / of:.1f} % of a core"
+
+
+def busiest(usage: Usage) -> float:
+    """Of the workers."""
+    return max(usage.workers)
+
+
+class Run:
+    """The measurements, in order; each yields lines of the table."""
+
+    def __init__(self, town: Town, options: argparse.Namespace) -> None:
+        self.town = town
+        self.options = options
+        self.rate = options.nodes / EVERY
+        self.crowd = ("--nodes", options.nodes, "--keys", options.keys, "--alive", ALIVE, town.node.address)
+
+    def lines(self) -> Iterator[Line]:
+        """The whole table."""
+        yield from self.memory("memory without nodes")
+        yield from self.requests("with 1 node")
+        yield from self.arrival()
+        yield from self.steady()
+        yield from self.requests(f"with {self.options.nodes} nodes")
+        yield from self.reload()
+        yield from self.memory("memory after the reload")
+        for kind in JUNK_KINDS:
+            yield from self.flood(kind)
+
+    def memory(self, title: str) -> Iterator[Line]:
+        """RSS, USS and PSS of each process."""
+        for index, found in enumerate(self.town.memory()):
+            name = f"worker {index}" if index else "master"
+            yield Line(f"{title}: {name}", f"RSS {found.rss:.0f} MB, USS {found.uss:.0f} MB, PSS {found.pss:.0f} MB")
+
+    def requests(self, title: str) -> Iterator[Line]:
+        """What a request costs the workers, and how long it takes."""
+        self.town.announce(ALIVE, self.town.node.address)
+        self.town.ask(100)
+        before = self.town.usage()
+        asked = self.town.ask(REQUESTS)
+        used = self.town.usage().since(before)
+        cost = sum(used.workers) / REQUESTS * 1e6
+        yield Line(f"requests {title}", f"{cost:.0f} us of CPU each, {milliseconds(asked.times)}", not asked.failed)
+
+    def arrival(self) -> Iterator[Line]:
+        """All nodes come for the first time."""
+        before = self.town.usage()
+        sent = self.town.wait_for(self.town.send(*self.crowd, "--rate", self.rate, "--seconds", EVERY * 1.02))
+        time.sleep(1)
+        used = self.town.usage().since(before)
+        known = self.town.stats().partition(" nodes")[0]
+        yield Line("nodes known", known, int(known) > 0.999 * self.options.nodes)
+        yield Line("each new node: master", f"{used.master / sent['sent'] * 1e6:.0f} us")
+        yield Line("each new node: a worker", f"{busiest(used) / sent['sent'] * 1e6:.0f} us")
+        yield from self.memory("memory with all nodes")
+
+    def steady(self) -> Iterator[Line]:
+        """They announce themselves again and again, and requests are made."""
+        seconds = self.options.seconds
+        sender = self.town.send(*self.crowd, "--rate", self.rate, "--seconds", seconds + 3)
+        time.sleep(2)
+        before, start = self.town.usage(), time.monotonic()
+        time.sleep(seconds)
+        used, passed = self.town.usage().since(before), time.monotonic() - start
+        sent = self.town.wait_for(sender)
+        yield Line("announcements a second", f"{sent['sent'] / sent['seconds']:.0f}")
+        yield Line("steady: master", share(used.master, passed), used.master < MASTER_MOST * passed)
+        yield Line("steady: busiest worker", share(busiest(used), passed), busiest(used) < WORKER_MOST * passed)
+        sender = self.town.send(*self.crowd, "--rate", self.rate, "--seconds", 6)
+        time.sleep(1)
+        yield from self.requests("meanwhile")
+        self.town.wait_for(sender)
+
+    def reload(self) -> Iterator[Line]:
+        """A HUP: every new worker is told of all nodes."""
+        with Pulse(self.town) as before:
+            time.sleep(1)
+        with Pulse(self.town) as pulse:
+            seconds = self.town.reload()
+        yield Line("reload", f"{seconds:.2f} s")
+        yield Line("master's answers before it", milliseconds(before.times))
+        yield Line("master's answers during it", milliseconds(pulse.times), max(pulse.times) < 0.1)
+
+    def flood(self, kind: str) -> Iterator[Line]:
+        """Junk at full speed, good announcements, requests."""
+        seconds, town = self.options.junk_seconds, self.town
+        good = town.send(*self.crowd, "--rate", self.rate, "--seconds", seconds + 20)
+        junk = town.send("--junk", kind, "--rate", self.options.junk, "--seconds", seconds)
+        time.sleep(1.5)
+        asked, stop = Asked(), threading.Event()
+        asking = threading.Thread(target=town.ask_until, args=(stop, asked))
+        before, start = town.usage(), time.monotonic()
+        asking.start()
+        time.sleep(max(1.0, seconds - 1.5))
+        used, passed = town.usage().since(before), time.monotonic() - start
+        sent = town.wait_for(junk)
+        town.wait_for(good)
+        stop.set()
+        asking.join()
+        expired = town.log().count("no announce received in")
+        refused = town.stats().partition("bad datagrams: ")[2].partition(";")[0]
+        rate = sent["sent"] / sent["seconds"]
+        yield Line(f"flood of {kind}", f"{rate:.0f} datagrams a second; master {share(used.master, passed)}")
+        yield Line(f"flood of {kind}: requests", f"{asked.failed} of {len(asked.times) + asked.failed} failed, "
+                   f"{milliseconds(asked.times)}", not asked.failed)  # fmt: skip
+        yield Line(f"flood of {kind}: good nodes lost", str(expired), not expired)
+        yield Line("refused so far", refused)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print; the exit status."""
+    options = parser().parse_args(arguments)
+    met = True
+    print(f"{options.nodes} nodes under {options.keys} keys, {options.workers} workers, {cores()} cores")
+    try:
+        with tempfile.TemporaryDirectory(prefix="scale-") as directory, Town(Path(directory), options.workers) as town:
+            for line in Run(town, options).lines():
+                print(f"{'' if line.met else 'MISSED  '}{line.what:42} {line.figure}", flush=True)
+                met = met and line.met
+    except BenchError as error:
+        print(f"not measured: {error}", file=sys.stderr)
+        return 2
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

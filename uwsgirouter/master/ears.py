@@ -1,0 +1,108 @@
+"""The ears: the subscription servers of the adopted generation, and how well they hear.
+
+One idea: they know together what no announcement says: up to when everything was heard, and when something was lost. So
+whoever judges silence asks here first (:meth:`Ears.hearing`), and people are told of losses when they begin, once, and
+of their number in the stats. It owns the servers' place in the master's loop; what an announcement means it does not
+know.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from uwsgirouter.log import Log
+from uwsgirouter.master import receive_queue
+from uwsgirouter.master.sockets import Bound
+from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer
+from uwsgirouter.model.hearing import Hearing
+from uwsgirouter.model.trust import Trust
+from uwsgirouter.protocol.repeated import Reader
+from uwsgirouter.protocol.subscription import Announce
+
+EPISODE = 60.0
+"""Seconds without a loss after which the next one is told again."""
+TURN_EVERY = 60.0
+"""Seconds for which a datagram that does not come again is remembered, at least."""
+
+
+@dataclass
+class _Ear:
+    """One server. ``until``: the last time at which it had read all that waited."""
+
+    bound: Bound
+    server: SubscriptionServer
+    until: float
+
+
+class Ears:
+    """``accept`` gets each announcement that may be acted upon, and its sender, as recvfrom gives it."""
+
+    def __init__(self, log: Log, accept: Callable[[Announce, object], None]) -> None:
+        self._log = log
+        self._accept = accept
+        self._rejects = Rejects(log)
+        self._reader = Reader()
+        self._turn_at = 0.0
+        self._ears: dict[int, _Ear] = {}
+        self._missed = float("-inf")
+        self._lost = 0
+
+    def watch(self, selector: selectors.BaseSelector, wanted: Iterable[Bound], trust: Trust) -> None:
+        """Have ``selector`` call for the datagrams of the servers ``wanted``, and of no other."""
+        servers = {id(bound): bound for bound in wanted}
+        for mark in [mark for mark in self._ears if mark not in servers]:
+            selector.unregister(self._ears.pop(mark).server.sock)
+        for mark, bound in servers.items():
+            if mark in self._ears:
+                self._ears[mark].server.trust = trust
+            else:
+                server = SubscriptionServer(bound.sock, self._accept, self._rejects, trust, self._reader)
+                selector.register(bound.sock, selectors.EVENT_READ, self._call(server))
+                self._ears[mark] = _Ear(bound, server, time.monotonic())
+                self._introduce(bound, server)
+
+    @staticmethod
+    def _call(server: SubscriptionServer) -> Callable[[], None]:
+        return lambda: server.read(time.monotonic())
+
+    def _introduce(self, bound: Bound, server: SubscriptionServer) -> None:
+        self._log.line(f"uwsgirouter subscription server bound to {bound.name}")
+        if server.queue.is_short:
+            self._log.say(
+                f"the kernel gives {bound.name} {server.queue.size >> 10} KB for datagrams that wait, and not "
+                f"{receive_queue.SIZE >> 10}: with thousands of nodes, raise net.core.rmem_max"
+            )
+
+    def hearing(self, now: float) -> Hearing:
+        """Once a second, after what waited was read: how much silence proves."""
+        for ear in self._ears.values():
+            lost = ear.server.queue.losses()
+            if lost:
+                self._tell(ear, now)
+                self._missed = now
+                self._lost += lost
+            if not ear.server.is_behind:
+                ear.until = now
+        return Hearing(min((ear.until for ear in self._ears.values()), default=now), self._missed)
+
+    def _tell(self, ear: _Ear, now: float) -> None:
+        if now - self._missed > EPISODE:
+            self._log.say(
+                f"announcements are lost: more come to {ear.bound.name} than can be read; "
+                "nodes that seem silent are given more time"
+            )
+
+    def tick(self, now: float) -> None:
+        """Once a second."""
+        if now >= self._turn_at:
+            self._turn_at = now + TURN_EVERY
+            self._reader.turn()
+        self._rejects.flush(now)
+
+    def describe(self) -> str:
+        """Refused datagrams by reason, and those that were lost; empty when there are none."""
+        found = [f"{reason.replace(' ', '-')}={count}" for reason, count in sorted(self._rejects.reasons.items())]
+        return " ".join([*found, *([f"lost={self._lost}"] if self._lost else [])])
