@@ -1,8 +1,8 @@
 """``python -m scripts.scale.sending``: a process that sends announcements, or junk, at a steady rate.
 
 One idea: everything is built before the first datagram leaves, and the kernel takes hundreds with one call
-(sendmmsg), so that what is measured is the router and not the sender. When it ends it prints one JSON line: how many
-it sent, in how many seconds, and with how much CPU. Knows nothing of the router but its datagrams.
+(sendmmsg), so that what is measured is the router and not the sender. When it ends (by TERM, too) it prints one JSON
+line: how many it sent, in how many seconds, and with how much CPU. Knows nothing of the router but its datagrams.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import ctypes
 import json
 import os
 import random
+import signal
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterable, Sequence
 
@@ -82,11 +84,11 @@ class Barrage:
         return sent
 
 
-def send_steadily(barrage: Barrage, rate: float, seconds: float) -> tuple[int, float]:
-    """``rate`` datagrams a second for ``seconds``; how many were sent, and how long it took."""
+def send_steadily(barrage: Barrage, rate: float, seconds: float, stop: threading.Event) -> tuple[int, float]:
+    """``rate`` datagrams a second for ``seconds`` or until ``stop``; how many were sent, and how long it took."""
     start = time.monotonic()
     sent = 0
-    while (passed := time.monotonic() - start) < seconds:
+    while (passed := time.monotonic() - start) < seconds and not stop.is_set():
         due = int(passed * rate) - sent
         if due > 0:
             done = barrage.send(due)
@@ -146,8 +148,10 @@ def main(arguments: Sequence[str]) -> None:
         datagrams = [announcement(key, address) for key, address in options.alive]
         datagrams += announcements(options.nodes, options.keys)
     barrage = Barrage(options.server, datagrams)
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
     began = time.process_time()
-    sent, seconds = send_steadily(barrage, options.rate, options.seconds)
+    sent, seconds = send_steadily(barrage, options.rate, options.seconds, stop)
     print(json.dumps({"sent": sent, "seconds": seconds, "cpu": time.process_time() - began}), flush=True)
 
 

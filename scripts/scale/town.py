@@ -166,8 +166,10 @@ class Town:
         self._senders.append(sender)
         return sender
 
-    def wait_for(self, sender: subprocess.Popen[bytes]) -> dict[str, float]:
-        """What it says when it is done: ``sent``, ``seconds``, ``cpu``."""
+    def wait_for(self, sender: subprocess.Popen[bytes], end: bool = False) -> dict[str, float]:
+        """What it says when it is done: ``sent``, ``seconds``, ``cpu``. ``end``: it is told to be done now."""
+        if end:
+            sender.terminate()
         output, _ = sender.communicate()
         self._senders.remove(sender)
         if sender.returncode != 0:

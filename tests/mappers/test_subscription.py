@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -223,14 +225,14 @@ def test_mount_points(asked: bytes, path: bytes, levels: int, expected: str) -> 
 
 
 def test_the_host_goes_before_the_path() -> None:
-    options = {"dotsplit": True, "levels": 2}
+    options: dict[str, Any] = {"dotsplit": True, "levels": 2}
     assert served_by(b"www.foo.com", b"www.foo.com", b".foo.com/x", path=b"/x", **options) == "www.foo.com"
     assert served_by(b"api.foo.com", b"www.foo.com", b".foo.com/x", path=b"/x/y", **options) == ".foo.com/x"
     assert served_by(b"api.foo.com", b".foo.com", b".com/x", path=b"/x.y", **options) == ".foo.com"
 
 
 def test_the_path_goes_before_the_form_of_the_host() -> None:
-    options = {"strip_port": True, "levels": 1}
+    options: dict[str, Any] = {"strip_port": True, "levels": 1}
     assert served_by(b"FOO.com:80", b"FOO.com:80", b"foo.com/x", path=b"/x", **options) == "foo.com/x"
     assert served_by(b"FOO.com:80", b"FOO.com:80/x", b"foo.com/x", path=b"/x", **options) == "FOO.com:80/x"
 

@@ -82,3 +82,15 @@ def test_owners_of_the_files_of_a_key(tmp_path: Path) -> None:
         b"k" * 255,
     ):
         assert list(owners(both, key)) == [], key
+
+
+def test_what_is_mounted_on_a_host_may_have_the_hosts_key(tmp_path: Path) -> None:
+    (tmp_path / "foo.com.pem").write_bytes(pair("ec").public_pem)
+    (tmp_path / "foo.com_own.pem").write_bytes(pair("ec", 1).public_pem)
+    ring = Keyring(str(tmp_path), mount_points=True)
+    assert is_key_of(ring, b"foo.com", 0)
+    assert is_key_of(ring, b"foo.com/one/two", 0)
+    assert is_key_of(ring, b"foo.com/own", 1)
+    assert ring.find(b"bar.com/one") is None
+    assert ring.find(b"/foo.com") is None
+    assert Keyring(str(tmp_path)).find(b"foo.com/one") is None

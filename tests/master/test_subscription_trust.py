@@ -178,3 +178,25 @@ def test_without_rules_the_sender_is_the_address(udp: Sockets) -> None:
     udp[1].send(encode_announce(Announce(b"foo.com", parse_peer(":3031"))))
     assert office.read() == []
     assert office.accepted[0].address.text == "127.0.0.1:3031"
+
+
+def test_an_ipv4_sender_is_one_on_a_socket_that_hears_both() -> None:
+    """As systemd makes such sockets: for the networks that may announce, and for a node that names no host."""
+    with (
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as server,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as four,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six,
+    ):
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        server.bind(("::", 0))
+        four.connect(("127.0.0.1", server.getsockname()[1]))
+        six.connect(("::1", server.getsockname()[1]))
+        office = Office(server, Rules(allow=networks("127.0.0.0/8")))
+        four.send(encode_announce(Announce(b"foo.com", parse_peer(":3031"))))
+        six.send(encode_announce(Announce(b"foo.com", parse_peer(":3031"))))
+        assert office.read() == ["sender not allowed"]
+        assert [announce.address.text for announce in office.accepted] == ["127.0.0.1:3031"]
+        office.server.trust = office.trust(Rules())
+        six.send(encode_announce(Announce(b"foo.com", parse_peer(":3031"))))
+        office.read()
+        assert [announce.address.text for announce in office.accepted] == ["127.0.0.1:3031", "[::1]:3031"]

@@ -247,7 +247,7 @@ class Network:
         """How requests to router ``number`` may end: "served", "nobody" or "circle"."""
         by_address = {router.address: other for other, router in self.routers.items()}
         ends = set()
-        paths = [(number,)]
+        paths: list[tuple[int, ...]] = [(number,)]
         while paths:
             path = paths.pop()
             choices = self.routers[path[-1]].choices()

@@ -165,6 +165,7 @@ def test_a_vassal_may_be_required() -> None:
     court = Court(Rules(vassal_required=True))
     assert court.judge() == "vassal required"
     assert court.judge(replace(NODE, vassal=b"one.ini")) == ""
+    assert court.judge(replace(NODE, leaving=True)) == "", "who was there before may leave"
 
 
 # -- signatures -----------------------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ STATUSES = {
     "storage": 507,
     "mapper-failed": 502,
     "mapper-timeout": 504,
+    "queue-full": 503,
+    "queue-timeout": 503,
 }
 
 

@@ -55,9 +55,11 @@ class Servers:
         kind = SystemUwsgiApp if system else UwsgiApp
         return self._started(kind(self.directory, *args, env=env))
 
-    def gunicorn(self, app: str, app_directory: Path, *args: str, address: str = "") -> Gunicorn:
+    def gunicorn(
+        self, app: str, app_directory: Path, *args: str, address: str = "", env: Mapping[str, str] | None = None
+    ) -> Gunicorn:
         """gunicorn over the uwsgi protocol."""
-        return self._started(Gunicorn(self.directory, app, app_directory, *args, address=address))
+        return self._started(Gunicorn(self.directory, app, app_directory, *args, address=address, env=env))
 
     def nginx(self, config: str, *listening: str) -> Nginx:
         """nginx, ready when the addresses are listened on."""

@@ -106,6 +106,8 @@ class Announcer:
             say=self._say,
         )
         self._clock = Clock()
+        self._problem = ""
+        """What was wrong when it was asked for the presence last."""
         self._process = 0
         self._renew()
 
@@ -236,11 +238,16 @@ class Announcer:
     def _asked(self, before: Presence) -> Presence:
         if self._presence is None:
             return before
+        problem = ""
         try:
             return self._presence()
         except Exception as error:  # noqa: BLE001 (it is the program's own code, and the node must not vanish for it)
-            self._say(f"presence: {type(error).__name__}: {error}")
+            problem = f"presence: {type(error).__name__}: {error}"
+            if problem != self._problem:
+                self._say(problem)
             return before
+        finally:
+            self._problem = problem
 
 
 class Bell:

@@ -190,7 +190,8 @@ class Attached:
     def _start(self) -> None:
         if self._announcer is not None:
             self._announcer.start()
-            self.server.log.info("uwsgirouter: announcing %s", self._announcer)
+            when = "" if self._gauge.has_served else ", once a worker serves"
+            self.server.log.info("uwsgirouter: announcing %s%s", self._announcer, when)
 
     def _address(self, plan: Plan) -> str:
         if "address" in plan.fields:

@@ -104,20 +104,24 @@ def _run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> list[str]:
     """What is to be run, empty for nothing."""
-    if options.command_line and "--" not in options.argv:
-        raise Failure(Exit.USAGE, f"{options.command_line[0]!r}: a command to run stands behind --exec or behind --")
-    command: list[str] = [*(options.exec or []), *options.command_line]
-    if command[:1] == ["--"]:
-        del command[0]
+    command = _words_behind(options) if options.exec is not None or options.command_line else []
     if options.exec is not None and not command:
         raise Failure(Exit.USAGE, "--exec needs the command to run")
     if command and (options.once or options.unsubscribe or options.inactive):
-        raise Failure(
-            Exit.USAGE, "a server that is run is announced until it ends: no --once, --unsubscribe, --inactive"
-        )
+        raise Failure(Exit.USAGE, "what is run is announced until it ends: no --once, --unsubscribe, --inactive")
     if options.ready is not None and not command:
         raise Failure(Exit.USAGE, "--ready is for a server that is run, with --exec")
     return command
+
+
+def _words_behind(options: argparse.Namespace) -> list[str]:
+    """The command as it was written: argparse drops a -- that is the command's own, in some versions."""
+    introducer = next((place for place, word in enumerate(options.argv) if word in ("--exec", "--")), None)
+    if introducer is None:
+        word = [*(options.exec or []), *options.command_line][0]
+        raise Failure(Exit.USAGE, f"{word!r}: a command to run stands behind --exec or behind --")
+    words: list[str] = options.argv[introducer + 1 :]
+    return words[1:] if words[:1] == ["--"] else words
 
 
 def _announcer(options: argparse.Namespace, presence: Callable[[], Presence] | None = None) -> Announcer:

@@ -57,7 +57,8 @@ class WideSubscriptionMapper:
         self._strip_port = strip_port
         self._fallback_key = fallback_key
         self._dotsplit = dotsplit
-        self._levels = levels
+        self.levels = levels
+        """How many components of the path sessions put behind the key."""
 
     def find(self, key: bytes) -> Slot | None:
         """The slot for ``key`` (host and path, see ``with_path``), or None: nobody announced what serves it."""
@@ -72,7 +73,7 @@ class WideSubscriptionMapper:
         return absent
 
     def _candidates(self, key: bytes) -> Iterator[bytes]:
-        for whole in prefixes(key, self._levels) if self._levels else (key,):
+        for whole in prefixes(key, self.levels) if self.levels else (key,):
             yield from self._forms(whole)
         if self._dotsplit:
             yield from self._split(key)
@@ -81,7 +82,7 @@ class WideSubscriptionMapper:
 
     def _forms(self, key: bytes) -> Iterator[bytes]:
         """The ways to write one host. A path is what it is, so only without paths the whole key is taken for a host."""
-        host, path = split_host(key) if self._levels else (key, b"")
+        host, path = split_host(key) if self.levels else (key, b"")
         bare = without_port(host) if self._strip_port else host
         yield key
         if bare != host:
@@ -94,13 +95,13 @@ class WideSubscriptionMapper:
 
     def _split(self, key: bytes) -> Iterator[bytes]:
         """``www.foo.com`` is served by ``.foo.com`` and by ``.com``, each with the path first."""
-        host, path = split_host(key) if self._levels else (key, b"")
+        host, path = split_host(key) if self.levels else (key, b"")
         for _ in range(LABELS_MAX):
             dot = host.find(b".", 1)
             if dot < 0:
                 return
             host = host[dot:]
-            for whole in prefixes(host + path, self._levels) if self._levels else (host,):
+            for whole in prefixes(host + path, self.levels) if self.levels else (host,):
                 yield from self._forms(whole)
 
 

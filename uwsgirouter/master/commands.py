@@ -141,7 +141,7 @@ class Commands:
 
     def _weigh(self, command: str, request: Request, peer: Peer) -> Iterator[bytes]:
         weight = request["weight"]
-        if weight in (0, "-"):
+        if weight == "-" or (type(weight) is int and weight == 0):
             weight = None
         if weight is not None and (type(weight) is not int or not 1 <= weight <= WEIGHT_MAX):
             raise Refused(Trouble.REQUEST, f"weight: expected 1 to {WEIGHT_MAX}, or 0 for the announced one")

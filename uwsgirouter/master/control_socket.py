@@ -52,6 +52,7 @@ class ControlSocket:
         self._log = log
         self._answer = answer
         self._say = Throttle(log.say, 1)
+        self._say_refused = Throttle(log.say, 1)
         self._bound: Bound | None = None
         self._rests_until: float | None = None
         self._connections: set[_Connection] = set()
@@ -77,6 +78,7 @@ class ControlSocket:
             self._rests_until = None
             self._selector.register(self._bound.sock, selectors.EVENT_READ, self._accept)
         self._say.flush(now)
+        self._say_refused.flush(now)
 
     def close(self) -> None:
         """The master leaves: everybody is disconnected."""
@@ -122,7 +124,7 @@ class ControlSocket:
         self._selector.register(sock, selectors.EVENT_READ, lambda: self._step(connection))
         own = os.geteuid()
         if connection.peer.uid not in (0, own):
-            self._say(f"control socket: refused {connection.who}", now)
+            self._say_refused(f"control socket: refused {connection.who}", now)
             text = f"uid {connection.peer.uid} may not give orders here, only root and uid {own} (the router's) may"
             connection.refuse(Trouble.DENIED, text, now)
             self._step(connection)

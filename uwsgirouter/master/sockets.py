@@ -108,8 +108,8 @@ class Sockets:
     def close_all(self) -> None:
         """Close everything; the files stay until :meth:`unlink`, but for that of the control socket."""
         for bound in list(self._open.values()):
-            bound.sock.close()
             self._remove_private(bound)
+            bound.sock.close()
 
     def unlink(self) -> None:
         """``vacuum``: remove the files of our own unix sockets."""
@@ -277,13 +277,16 @@ class Sockets:
 
     def _close(self, bound: Bound) -> None:
         del self._open[bound.identity]
-        bound.sock.close()
         self._remove_private(bound)
+        bound.sock.close()
         if bound.path and bound.mark is None:
             self._unlink(bound.path)
 
     def _remove_private(self, bound: Bound) -> None:
-        """The file of the control socket: of no use without us, and perhaps another router's by now."""
+        """The file of the control socket: of no use without us, and perhaps another router's by now.
+
+        While the socket is open no other file can have the same number.
+        """
         try:
             if bound.mark is not None:
                 remove_marked(bound.path, bound.mark)

@@ -21,7 +21,9 @@ from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.master.receive_queue import ReceiveQueue
 from uwsgirouter.model.changes import Change, Happening
+from uwsgirouter.model.events import Put
 from uwsgirouter.model.failing import FAULTS_TOLD
+from uwsgirouter.model.node import Order
 from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY
 from uwsgirouter.model.trust import Credentials, Trust
 from uwsgirouter.protocol.forwarding import CAME_BACK
@@ -201,7 +203,7 @@ def describe(change: Change, reason: str, tolerance: float) -> str | None:
     address = change.address.text or f"vassal {vassal}"
     lines = {
         Happening.NEW_POOL: f"{_prefix()} new pool: {key} (hash key: {hash_key(change.key)})",
-        Happening.NEW: f"{node} new node: {address}",
+        Happening.NEW: f"{node} new node: {address}{_under_order(change)}",
         Happening.BACK: f"{node} node is back: {address}",
         Happening.FAILED: f"{node} marking {address} as failed ({reason})",
         Happening.EJECTED: f"{node} leaving {address} alone for {change.detail} s ({FAULTS_TOLD})",
@@ -217,6 +219,13 @@ def describe(change: Change, reason: str, tolerance: float) -> str | None:
         Happening.FORGOTTEN: f"{node} removing vassal node: {vassal} (nobody announced it for hours)",
     }
     return lines.get(change.happening)
+
+
+def _under_order(change: Change) -> str:
+    """What a node finds said about itself when it comes."""
+    if not isinstance(change.event, Put) or change.event.order is Order.READY:
+        return ""
+    return f" ({change.event.order.value}, by an operator's order)"
 
 
 def _describe_configured(change: Change, reason: str) -> str | None:

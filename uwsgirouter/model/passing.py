@@ -40,13 +40,14 @@ class Passing:
         That somebody left, :meth:`missing` says.
         """
         passed = None if announce.leaving else forwarded(announce, self.own, NOWHERE)
-        if passed is None or not self._is_there(announce.key, passed.origin):
+        if passed is None:
             return None
-        of_key = self._passed.setdefault(announce.key, {})
-        before = of_key.get(passed.origin)
+        before = self._passed.get(announce.key, {}).get(passed.origin)
         if before is not None and now - before[1] < EVERY and _says_the_same(before[0], passed):
             return None
-        of_key[passed.origin] = (passed, now)
+        if not self._is_there(announce.key, passed.origin):
+            return None
+        self._passed.setdefault(announce.key, {})[passed.origin] = (passed, now)
         return passed
 
     def missing(self, keys: Iterable[bytes]) -> list[Announce]:
@@ -76,11 +77,10 @@ class Passing:
         slot = self._table.slots.get(key)
         if slot is None:
             return False
-        serving = [node for node in slot.nodes if node.state in SERVING]
         if origin == self.own:
-            return any(node.backup <= NEAR_MOST for node in serving)
+            return any(node.state in SERVING and node.backup <= NEAR_MOST for node in slot.nodes)
         routers = self._ways.routers(key, origin)
-        return any(node.address.identity in routers for node in serving)
+        return any(node.state in SERVING and node.address.identity in routers for node in slot.nodes)
 
 
 def _says_the_same(one: Announce, two: Announce) -> bool:

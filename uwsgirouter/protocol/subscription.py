@@ -215,7 +215,8 @@ def _route(variables: dict[bytes, bytes]) -> tuple[bytes, ...]:
 
 def _only_uwsgi(variables: dict[bytes, bytes]) -> None:
     protocol = variables.get(b"proto", b"")
-    if protocol not in (b"uwsgi", b""):
+    # uWSGI 2.1 looks at the first letter alone.
+    if protocol not in (b"uwsgi", b"u", b""):
         raise ProtocolError("other protocol", repr(protocol[:16]))
 
 

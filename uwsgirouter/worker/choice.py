@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from uwsgirouter.model.cores import FullNodes
 from uwsgirouter.model.slot import Slot
+from uwsgirouter.worker.seeking import Overfull
 
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
@@ -68,6 +69,20 @@ class Choice:
             if node is not None and node not in tried:
                 return slot if node in self.full else None
         return slot if all(node in self.full for node in left) else None
+
+    def check(self, node: Node) -> None:
+        """Raise Overfull when ``node``, which was just given a request, has more of them than its cores."""
+        if self.full is not None and self.full.over(node):
+            raise Overfull
+
+    def released(self, node: Node) -> None:
+        """A request of ``node`` has ended here."""
+        if self.queue is not None:
+            self.queue.released(node)
+
+    def header(self, session: Session, node: Node) -> bytes:
+        """A line for the head of the response; empty when there is none."""
+        return self.sticky.header(session, node) if self.sticky is not None else b""
 
     def is_full(self, slot: Slot) -> bool:
         """Whether every node that is up is full."""

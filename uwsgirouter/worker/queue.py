@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.seeking import Overfull, dequeued
+from uwsgirouter.worker.seeking import dequeued
 
 if TYPE_CHECKING:
     from uwsgirouter.model.node import Node
@@ -57,11 +57,6 @@ class Queue:
         self._places[session] = key
         self.waiting = len(self._places)
         return True
-
-    def check(self, node: Node) -> None:
-        """Raise Overfull when ``node``, which was just given a request, has more of them than its cores."""
-        if self._choice.full is not None and self._choice.full.over(node):
-            raise Overfull
 
     def forget(self, session: Session) -> None:
         """``session`` waits no more."""

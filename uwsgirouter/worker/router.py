@@ -96,6 +96,7 @@ class Router:
         "limit_post",
         "loop",
         "max_retries",
+        "mount_levels",
         "passes_descriptors",
         "post_buffering",
         "post_buffering_dir",
@@ -103,7 +104,6 @@ class Router:
         "relay",
         "scratch",
         "sessions",
-        "sticky",
         "table",
         "ticks",
         "timeout",
@@ -142,6 +142,8 @@ class Router:
         self.relay = self.scratch[:size]
         self.find = mapper.find
         self.ask = getattr(mapper, "ask", None)
+        self.mount_levels: int = getattr(mapper, "levels", 0)
+        """How many components of its path stand behind a request's key."""
         self.direct = direct
         self.forced_key = os.fsencode(settings.text("fastrouter-force-key"))
         self.fallback_on_no_key = settings.flag("fastrouter-fallback-on-no-key")
@@ -167,7 +169,6 @@ class Router:
         self.confirmed = told.node_answered
         self.choice = choice
         """None unless more than the balancer decides (cookies, cores)."""
-        self.sticky = choice.sticky if choice is not None else None
         self.queue: Queue | None = None
         if choice is not None and choice.full is not None:
             patience = settings.seconds("subscription-queue-timeout")

@@ -7,12 +7,12 @@ from uwsgirouter.worker.relay cimport Pump
 
 cdef int _DONTWAIT, _FLAGS, _UNIX
 
-cdef object _BODY, _ADOPTED, _NO_NODE, _UNCONFIRMED
+cdef object _BODY, _MAP, _QUEUE, _WAKE, _ADOPTED, _NO_NODE, _UNCONFIRMED
 cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
 cdef object _REQUESTS, _ANSWERED, _RX, _TX
 
 cdef class Session:
-    cdef public object router, phase, key, node, tried, watcher, why, body, lent
+    cdef public object router, phase, key, node, tried, watcher, why, body, lent, choice
     cdef public KernelStream client, upstream
     cdef public long silence, deadline
     cdef public int attempts

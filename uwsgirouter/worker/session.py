@@ -21,6 +21,7 @@ from struct import pack
 from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.errors import BadKey, BadTarget, ProtocolError
+from uwsgirouter.mappers.mountpoints import path_of, with_path
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.node import State
 from uwsgirouter.protocol.answers import Cause, encode_answer
@@ -37,6 +38,7 @@ from uwsgirouter.worker.streams import Stream, dial, send_with
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.model.node import Node
+    from uwsgirouter.worker.choice import Choice
     from uwsgirouter.worker.router import Router
 
 PACKET_READ = 65536
@@ -62,7 +64,7 @@ _TX = int(Counter.TX)
 
 # An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
 _PACKET, _CONNECT, _WAIT, _RELAY = Phase.PACKET, Phase.CONNECT, Phase.WAIT, Phase.RELAY
-_BODY, _ADOPTED = Phase.BODY, Phase.ADOPTED
+_BODY, _MAP, _QUEUE, _WAKE, _ADOPTED = Phase.BODY, Phase.MAP, Phase.QUEUE, Phase.WAKE, Phase.ADOPTED
 _LINGER, _LINGER_RESET, _CLOSED = Phase.LINGER, Phase.LINGER_RESET, Phase.CLOSED
 _UNCONFIRMED = State.UNCONFIRMED
 _ENDED, _DISCARDING = Flow.ENDED, Flow.DISCARDING
@@ -77,6 +79,7 @@ class Session:
         "_with_body",
         "attempts",
         "body",
+        "choice",
         "client",
         "deadline",
         "down",
@@ -111,6 +114,8 @@ class Session:
         self.node: Node | None = None
         """The node in use, or the last one tried."""
         self.upstream: Stream | None = None
+        self.choice: Choice | None = None
+        """What decides beside the balancer (cookies, cores); None: nothing, or the key is not known yet."""
         self.tried: list[Node] | None = None
         self.attempts = 0
         self.watcher: Any = None
@@ -187,12 +192,17 @@ class Session:
             if not key:
                 self.fail(Cause.NO_KEY)
                 return
+        if router.mount_levels:
+            key = with_path(key, self._path(), router.mount_levels)
         self.key = key
         if length > 0:
             self._with_body = True
             if router.handles_bodies and self._body_is_handled(length, upgrade):
                 return
         self._find()
+
+    def _path(self) -> bytes:
+        return path_of(self.first_variable(b"PATH_INFO"), self.first_variable(b"REQUEST_URI"))
 
     def _has_no_body(self) -> bool:
         """Whether a request that does not tell its length has no body: nginx says so, other fronts leave it out."""
@@ -210,10 +220,9 @@ class Session:
             return
         if slot is None:
             node = None
-        elif router.choice is None:
-            node = slot.next(self)
         else:
-            node = router.choice.pick(self, slot)
+            choice = self.choice = router.choice
+            node = slot.next(self) if choice is None else choice.pick(self, slot)
         if node is None:
             seek(self, slot)
         else:
@@ -304,10 +313,9 @@ class Session:
         """Raises BlockingIOError while the connection is being made, OSError when it cannot be, Overfull."""
         upstream = dial(node.family)
         self.upstream = upstream
-        router = self.router
-        router.inflight[node.id] += 1
-        if router.queue is not None:
-            router.queue.check(node)
+        self.router.inflight[node.id] += 1
+        if self.choice is not None:
+            self.choice.check(node)
         code = upstream.connect_ex(node.sockaddr)
         if code == errno.EAGAIN:
             # Not as EAGAIN, which would be a BlockingIOError: nothing is under way that could be waited for.
@@ -373,8 +381,8 @@ class Session:
             self.upstream = None
             assert self.node is not None
             self.router.inflight[self.node.id] -= 1
-            if self.router.queue is not None:
-                self.router.queue.released(self.node)
+            if self.choice is not None:
+                self.choice.released(self.node)
 
     def _send_packet(self, upstream: Stream, node: Node) -> None:
         """The first bytes to the node. Raises BlockingIOError while it is not connected, OSError when it failed."""
@@ -385,7 +393,7 @@ class Session:
             modifier1, modifier2 = self.lent
         if (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
-        heading = router.sticky.header(self, node) if router.sticky is not None else b""
+        heading = self.choice.header(self, node) if self.choice is not None else b""
         if upstream.family == _UNIX and router.ticks >= node.pass_after and not heading and self._may_pass(data, node):
             sent = self._send_with_client(upstream, data)
         else:
@@ -681,7 +689,7 @@ class Session:
             return
         if self.phase is _LINGER_RESET:
             self._reset_client()
-        elif self.phase in FINDING:
+        elif self.phase is _MAP or self.phase is _QUEUE or self.phase is _WAKE:
             self.router.ask_no_more(self)
         self._leave_node()
         self.phase = _CLOSED

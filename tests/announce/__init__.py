@@ -1,0 +1,1 @@
+"""uwsgirouter.announce: the library, and gunicorn with its hooks."""

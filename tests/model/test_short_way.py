@@ -1,0 +1,163 @@
+"""An announcement that changes nothing takes a short way; whatever happens, the registry is as by the long one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.model.made import view
+from uwsgirouter.balancers.wrr import WeightedRoundRobin
+from uwsgirouter.model.announced import Announced
+from uwsgirouter.model.changes import Change
+from uwsgirouter.model.hearing import PERFECT, Hearing
+from uwsgirouter.model.node import Node, Order, State
+from uwsgirouter.model.registry import Registry
+from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.subscription import Announce
+from uwsgirouter.settings.address import NOWHERE, parse_peer
+
+KEYS = (b"x", b"y")
+ADDRESSES = tuple(map(parse_peer, ("/a", "/b", "127.0.0.1:80", "127.0.0.1:080")))
+SECONDS = st.sampled_from([0.0, 1.0, 5.0, 10.0, 17.5, 60.0])
+
+announcements = st.builds(
+    Announce,
+    key=st.sampled_from(KEYS),
+    address=st.sampled_from(ADDRESSES),
+    modifier1=st.sampled_from([0, 0, 5]),
+    modifier2=st.just(0),
+    weight=st.sampled_from([1, 1, 1, 2]),
+    cores=st.sampled_from([0, 0, 0, 4]),
+    load=st.integers(0, 2),
+    leaving=st.sampled_from([False, False, False, True]),
+    vassal=st.sampled_from([b"", b"", b"", b"v", b"w"]),
+    backup=st.sampled_from([0, 0, 0, 1]),
+    algo=st.sampled_from(["", "", "", "lrc", "odd"]),
+)
+sleepers = st.builds(
+    Announce,
+    key=st.sampled_from(KEYS),
+    address=st.sampled_from([*ADDRESSES, NOWHERE]),
+    vassal=st.sampled_from([b"v", b"w"]),
+    inactive=st.just(True),
+    leaving=st.booleans(),
+)
+others = st.fixed_dictionaries(
+    {},
+    optional={
+        "modifier1": st.sampled_from([0, 5]),
+        "weight": st.sampled_from([1, 2]),
+        "cores": st.sampled_from([0, 4]),
+        "load": st.integers(0, 2),
+        "backup": st.sampled_from([0, 1]),
+        "algo": st.sampled_from(["", "lrc", "odd"]),
+        "vassal": st.sampled_from([b"", b"v", b"w"]),
+    },
+)
+again = st.tuples(st.just("again"), st.tuples(st.integers(0, 4), st.one_of(st.just({}), others)))
+"""What was announced before, perhaps with some values changed."""
+steps = st.one_of(
+    st.tuples(st.just("announce"), announcements),
+    st.tuples(st.just("announce"), sleepers),
+    again,
+    again,
+    again,
+    st.tuples(st.just("fail"), st.integers(0, 3)),
+    st.tuples(st.just("fault"), st.integers(0, 3)),
+    st.tuples(st.just("session"), st.tuples(st.integers(0, 3), st.sampled_from([0, 1]))),
+    st.tuples(st.just("expire"), st.tuples(SECONDS, st.sampled_from([0.0, 3.0, 20.0]))),
+    st.tuples(st.just("order"), st.tuples(st.sampled_from(KEYS), st.sampled_from(ADDRESSES), st.sampled_from(Order))),
+    st.tuples(
+        st.just("weigh"),
+        st.tuples(st.sampled_from(KEYS), st.sampled_from(ADDRESSES), st.sampled_from([None, 1, 2])),
+    ),
+)
+
+
+class World:
+    """A registry; ``short``: whether announcements may take the short way."""
+
+    def __init__(self, short: bool) -> None:
+        self.short = short
+        self.taken = 0
+        self.inflight: Counter[int] = Counter()
+        self.table = RouteTable(WeightedRoundRobin)
+        self.registry = Registry(self.table, lambda id: self.inflight[id], 17.0, 30.0)
+        self.now = 1000.0
+        self.said: list[Announce] = []
+
+    def do(self, what: str, argument: object) -> list[Change]:
+        """One step."""
+        registry, now = self.registry, self.now
+        if what == "announce":
+            assert isinstance(argument, Announce)
+            self.said.append(argument)
+            return registry.announce(argument, now)
+        if what == "again":
+            assert isinstance(argument, tuple)
+            return self.say_again(*argument) if self.said else []
+        if what == "fail":
+            assert isinstance(argument, int)
+            return registry.fail(argument, now)
+        if what == "fault":
+            assert isinstance(argument, int)
+            return registry.fault(argument, now, 3)
+        assert isinstance(argument, tuple)
+        if what == "session":
+            self.inflight[argument[0]] = argument[1]
+            return []
+        if what == "order":
+            return registry.order(*argument, "somebody", now)
+        if what == "weigh":
+            return registry.weigh(*argument, "somebody", now)
+        seconds, missed = argument
+        self.now += seconds
+        return registry.expire(self.now, Hearing(missed=self.now - missed) if missed else PERFECT)
+
+    def say_again(self, index: int, others: dict[str, Any]) -> list[Change]:
+        announce = self.said[-1 - index % len(self.said)]
+        if not announce.inactive:
+            announce = replace(announce, **others)
+        self.said.append(announce)
+        return self.registry.announce(announce, self.now)
+
+    def state(self) -> tuple[object, ...]:
+        """All that can be told from outside."""
+        nodes = {
+            id: (node.seen, node.load, node.why, node.order, node.share, self.registry.own_weight(node))
+            for id, node in self.table.nodes.items()
+        }
+        return view(self.table), nodes, self.registry.words(), self.registry.numbers
+
+
+@given(st.lists(steps, max_size=40))
+def test_both_ways_give_the_same(taken: list[tuple[str, object]]) -> None:
+    repeats = Announced._repeats
+    short, long = World(True), World(False)
+    for what, argument in taken:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Announced, "_repeats", lambda self, node, announce: False)
+            expected = long.do(what, argument)
+            patch.setattr(Announced, "_repeats", repeats)
+            assert short.do(what, argument) == expected
+        assert short.state() == long.state()
+        assert list(short.registry._roll.by_age) == list(long.registry._roll.by_age)
+        assert short.registry._roll.draining == long.registry._roll.draining
+
+
+def test_the_usual_announcement_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(True)
+    announce = Announce(b"x", ADDRESSES[0], weight=3, cores=4, algo="lrc")
+    world.do("announce", announce)
+    monkeypatch.setattr(Announced, "_refresh", lambda *arguments: pytest.fail("the long way"))
+    world.now += 10
+    assert world.do("again", (0, {})) == []
+    node: Node = world.table.nodes[0]
+    assert (node.seen, node.state) == (world.now, State.UP)
+    monkeypatch.undo()
+    assert world.do("announce", replace(announce, weight=4)) != []
