@@ -13,6 +13,7 @@ import pytest
 
 from tests.servers import Router, Servers, announce, answer, fetch, free_udp_port, local, wait_until
 from tests.servers.node import Node
+from tests.servers.wire import UNSUBSCRIBE
 from uwsgirouter.master import snapshot_file
 
 ROOT = os.geteuid() == 0
@@ -84,7 +85,7 @@ def test_a_router_that_is_stopped_keeps_what_it_heard_last(servers: Servers, sit
     node, gone = servers.node(answer(b"served")), servers.node(answer(b"gone"))
     site.announced(router, "a.example", node)
     site.announced(router, "a.example", gone)
-    announce(site.hears, "a.example", gone.address, leaving=True)
+    announce(site.hears, "a.example", gone.address, UNSUBSCRIBE)
     router.wait_for_log("removing node", 15)
     for number in (signal.SIGTERM, signal.SIGINT):
         assert router.stop(number) == 0
@@ -103,7 +104,7 @@ def test_it_announces_itself_and_goes_on_as_before(servers: Servers, site: Site)
     announce(site.hears, "a.example", node.address)
     announce(site.hears, "b.example", node.address)
     router.wait_for_log("b.example => new node", 15)
-    announce(site.hears, "a.example", node.address, leaving=True)
+    announce(site.hears, "a.example", node.address, UNSUBSCRIBE)
     router.wait_for_log("a.example => removing node", 15)
     assert "a.example => new node" not in router.log()
     site.wait_for_file((b"b.example", node))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 
+from uwsgirouter.announce.forks import opened, unforked
 from uwsgirouter.errors import ConfigError, RouterError
 from uwsgirouter.settings.address import Address, Kind, parse_peer
 
@@ -158,25 +159,15 @@ class _Question:
         self._answered.set()
 
 
-_opened: set[socket.socket] = set()
-
-
 @contextmanager
 def _open(family: socket.AddressFamily) -> Iterator[socket.socket]:
     """A datagram socket, closed at the end; in a child that is forked meanwhile, too."""
-    connection = socket.socket(family, socket.SOCK_DGRAM)
-    _opened.add(connection)
+    with unforked:
+        connection = socket.socket(family, socket.SOCK_DGRAM)
+        opened.add(connection)
     try:
         connection.settimeout(PATIENCE)
         yield connection
     finally:
-        _opened.discard(connection)
         connection.close()
-
-
-def _close_opened() -> None:
-    while _opened:
-        _opened.pop().close()
-
-
-os.register_at_fork(after_in_child=_close_opened)
+        opened.discard(connection)

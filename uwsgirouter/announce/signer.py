@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from uwsgirouter.announce.forks import unforked
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.protocol.signing import PrivateKey, encode_signed
 from uwsgirouter.protocol.subscription import Announce
@@ -53,7 +54,8 @@ class Signer:
     def encode(self, announce: Announce, unix: int) -> bytes:
         """The signed datagram, which bears the second ``unix``."""
         # The encoder dates an unsubscribe one second ahead, as uWSGI does; the clock here has done that.
-        return encode_signed(announce, self._key, self._digest, unix - 1 if announce.leaving else unix)
+        with unforked:
+            return encode_signed(announce, self._key, self._digest, unix - 1 if announce.leaving else unix)
 
 
 class Clock:

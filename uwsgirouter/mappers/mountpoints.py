@@ -15,6 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 from uwsgirouter.protocol.packet import KEY_MAX
 
+PATH_MAX = 4096
+"""Bytes of a path that are looked at."""
 COMPONENTS_MAX = 64
 """Parts of a path that are looked at: what ``..`` takes back stands within them, or is not taken back."""
 
@@ -61,6 +63,8 @@ def split_host(key: bytes) -> tuple[bytes, bytes]:
 
 
 def _components(path: bytes, levels: int) -> list[bytes]:
+    if len(path) > PATH_MAX:
+        path = path[:PATH_MAX].rpartition(b"/")[0]
     if b"//" not in path and b"/." not in path and path.startswith(b"/"):
         return list(filter(None, path.split(b"/", levels + 1)[1 : levels + 1]))
     found: list[bytes] = []

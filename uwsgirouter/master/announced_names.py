@@ -22,7 +22,7 @@ from uwsgirouter.model.leases import Leases
 from uwsgirouter.protocol.messages import Message
 from uwsgirouter.protocol.subscription import Announce
 
-LINES = 1
+LINES = 5
 """Lines a second about what announced names mean."""
 
 

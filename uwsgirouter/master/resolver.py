@@ -32,7 +32,7 @@ RETRY_FIRST, RETRY_MOST = 5.0, 60.0
 """Seconds until a look-up that failed is tried again: doubled each time, up to the latter."""
 THREADS = 16
 """Names of the configuration that are asked for at once, and announced ones."""
-LINES = 1
+LINES = 5
 """Lines a second about announced names."""
 
 Result = tuple[str, "Found | str"]
