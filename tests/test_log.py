@@ -195,6 +195,17 @@ def test_a_burst_goes_through_and_the_rest_is_one_line() -> None:
     assert throttle.suppressed == 0
 
 
+def test_what_would_be_held_back_need_not_be_made() -> None:
+    said: list[str] = []
+    throttle = Throttle(said.append, 1)
+    assert not throttle.holds_back(0.0)
+    throttle("one", 0.0)
+    assert [throttle.holds_back(0.5) for _ in range(3)] == [True] * 3
+    assert not throttle.holds_back(1.0)
+    throttle("two", 1.0)
+    assert said == ["one", "two [3 more lines of this sort were suppressed]"]
+
+
 def test_slow_lines_all_go_through() -> None:
     said: list[str] = []
     throttle = Throttle(said.append, 1)

@@ -73,9 +73,9 @@ def test_the_reason_is_cut_to_the_screen() -> None:
 
 
 def test_nothing_reaches_the_terminal_as_it_was_announced() -> None:
-    assert shown("\x1b[2Jcaf\xe9\udcff\n\u202e") == "\\x1b[2Jcaf\xe9\\xff\\n\\u202e".replace("\\xff", "\\udcff") or True
+    assert shown("\x1b[2Jcaf\xe9\udcff\n\u202e") == "\\x1b[2Jcaf\xe9\\xff\\n\\u202e"
     text = "\n".join(table([row(key="\x1b]0;x\x07", why="a\rb", node="\udcff")], NOW))
-    assert text.isprintable() or text.replace("\n", "").isprintable()
+    assert text.replace("\n", "").isprintable()
     assert "\\x1b]0;x\\x07" in text and "a\\rb" in text
 
 

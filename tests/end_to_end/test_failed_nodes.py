@@ -5,6 +5,7 @@ A bad node here is a real one, too: its application kills the worker that serves
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.end_to_end.court import APPLICATION, SLOW
 from tests.servers import Reply, Router, Servers, UwsgiApp, announce, fetch, free_udp_port, local, wait_until
 
 DIES = "import os\ndef application(env, start):\n    os._exit(1)\n"
-"""uWSGI starts another worker at once; the request's connection is closed before the first byte."""
+"""The connection is closed before the first byte; uWSGI starts another worker within a second."""
 WAITS = "import time\ndef application(env, start):\n    time.sleep(60)\n"
 
 
@@ -84,8 +85,9 @@ def test_who_refuses_is_out_until_it_announces_itself(servers: Servers, nodes: N
         wait_until(lambda each=each: answered(each, key), SLOW, "it serves")  # type: ignore[misc]
     node.kill()
     for each in (ours, theirs):
-        assert not answered(each, key)
-        each.wait_for_log(f"{key} => marking {address} as failed", SLOW)
+        # While it dies it may reset a connection; only a refusal counts.
+        failed = f"{key} => marking {address} as failed"
+        wait_until(lambda each=each, line=failed: not answered(each, key) and line in each.log(), SLOW, failed)  # type: ignore[misc]
         assert not answered(each, key)
     nodes.start(APPLICATION, told(ours, key), told(theirs, key), address=address)
     for each in (ours, theirs):
@@ -109,9 +111,9 @@ def test_when_all_are_out_they_are_tried_all_the_same(servers: Servers, nodes: N
         ours.wait_for_log(f"{key} => new node: {address}", SLOW)
     for app in nodes.apps:
         app.kill()
-    assert fetch(ours.address, key).status == 502
     for address in addresses:
-        ours.wait_for_log(f"{key} => marking {address} as failed", SLOW)
+        ask_until(ours, key, f"{key} => marking {address} as failed")
+    assert fetch(ours.address, key).status == 502
     nodes.start(APPLICATION, address=addresses[1])  # it listens again, and has not said so
     assert fetch(ours.address, key).body == b"here"
     assert "node is back" not in ours.log()
@@ -123,7 +125,7 @@ def test_when_all_are_out_they_are_tried_all_the_same(servers: Servers, nodes: N
 def test_who_breaks_off_is_left_alone_for_longer_and_longer(servers: Servers, nodes: Nodes) -> None:
     """Not one client notices, and an announcement ends it."""
     ours, key = router(servers), "bad.example"
-    bad = nodes.start(DIES, told(ours, key), workers=2)
+    bad = nodes.start(DIES, told(ours, key), workers=6)
     good = nodes.start(APPLICATION, told(ours, key))
     for node in (bad, good):
         ours.wait_for_log(f"{key} => new node: {node.address}", SLOW)
@@ -140,18 +142,17 @@ def test_who_breaks_off_is_left_alone_for_longer_and_longer(servers: Servers, no
 def test_never_more_than_half(servers: Servers, nodes: Nodes) -> None:
     """Of two bad nodes and a good one, one is left alone; alone, none is."""
     ours = router(servers)
-    bad = [nodes.start(DIES, told(ours, "three.example"), workers=2) for _ in range(2)]
-    only = nodes.start(DIES, told(ours, "one.example"), workers=2)
+    bad = [nodes.start(DIES, told(ours, "three.example"), workers=6) for _ in range(2)]
+    only = nodes.start(DIES, told(ours, "one.example"), workers=6)
     good = nodes.start(APPLICATION, told(ours, "three.example"))
     for node in (*bad, good):
         ours.wait_for_log(f"three.example => new node: {node.address}", SLOW)
     ours.wait_for_log(f"one.example => new node: {only.address}", SLOW)
     ask_until(ours, "three.example", "three.example => leaving")
     ask_until(ours, "three.example", "three.example => node is back")
-    said = [line.split("three.example => ")[1] for line in ours.log().splitlines() if "three.example => " in line]
-    left = [line.split()[1] for line in said if line.startswith("leaving")]
-    back = [line.split()[4] for line in said if line.startswith("node is back")]
-    assert left[: len(back)] == back and len(left) - len(back) <= 1
+    # Who is left alone comes back before the next one is.
+    said = re.findall(r"three.example => (leaving|node is back)", ours.log())
+    assert said in (["leaving", "node is back"], ["leaving", "node is back", "leaving"])
     for _ in range(5):
         assert fetch(ours.address, "one.example").status == 502
     assert "one.example => leaving" not in ours.log()

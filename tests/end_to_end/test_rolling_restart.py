@@ -1,104 +1,85 @@
-"""Four real uWSGI nodes behind nginx are restarted one after the other, and one is killed: no request fails.
+"""Three gunicorns behind nginx and the router are restarted one after the other, under load: no request fails.
 
-The nodes keep their ports, as those of a service do. Restarting means INT, the end of the process, and a start: between
-the unsubscribe and the last request of its workers uWSGI lets go of what it has under way.
+With the files of conf/gunicorn, whose hooks announce them, and with ``uwsgirouterctl subscribe --exec``.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.servers import Router, Servers, SteadyLoad, UwsgiApp, free_port, free_udp_port, http_get, local, wait_until
+from tests.servers import Process, Servers, SteadyLoad, free_port, free_udp_port, http_get, local, wait_until
+from uwsgirouter.announce.environment import PREFIX
 
-RATE = 200
-KEY = "foo.com"
-NAMES = ["one", "two", "three", "four"]
-APPLICATION = """
-import os, time
-def application(env, start):
-    time.sleep(0.002)
-    start("200 OK", [("Content-Type", "text/plain")])
-    return [os.environ["NODE"].encode()]
-"""
+NODES = ("one", "two", "three")
+RATE = 100.0
 
 
-class Fleet:
-    """nginx, the router with two workers, and four nodes that announce themselves."""
+class Site:
+    """nginx, the router of conf/gunicorn, and what its nodes are to be told."""
 
     def __init__(self, servers: Servers, project: Path) -> None:
         self.servers = servers
-        self.server = f"127.0.0.1:{free_udp_port()}"
+        self.conf = project / "conf" / "gunicorn"
         self.http = free_port()
-        (servers.directory / "app.py").write_text(APPLICATION)
-        self.router: Router = servers.router(
-            config=f"[uwsgirouter]\nfastrouter = {local()}\nfastrouter-processes = 2\n"
-            f"fastrouter-subscription-server = {self.server}\n"
+        router, self.server = local(), f"127.0.0.1:{free_udp_port()}"
+        self.addresses = {node: local() for node in NODES}
+        text = (self.conf / "router.conf").read_text()
+        assert text.count("127.0.0.1:3017") == 2
+        assert text.count("127.0.0.1:2626") == 1
+        config = text.replace("127.0.0.1:3017", router).replace("127.0.0.1:2626", self.server)
+        self.router = servers.router(config=config)
+        self.router.wait_for_workers(2, 15.0)
+        top = f"daemon off; pid nginx.pid; error_log {servers.directory}/error.log; worker_processes 1; events {{}}"
+        location = f"include /etc/nginx/uwsgi_params; uwsgi_pass {router}; uwsgi_next_upstream off;"
+        site = f"server {{ listen 127.0.0.1:{self.http}; location / {{ {location} }} }}"
+        servers.nginx(f"{top}\nhttp {{ access_log off;\n{site}\n}}\n", f"127.0.0.1:{self.http}")
+
+    def hooked(self, node: str) -> Process:
+        """A gunicorn with gunicorn.conf.py."""
+        text = (self.conf / "gunicorn.conf.py").read_text()
+        assert text.count("127.0.0.1:2626") == 1
+        config = self.servers.directory / "gunicorn.conf.py"
+        config.write_text(text.replace("127.0.0.1:2626", self.server))
+        env = {"NODE": node, f"{PREFIX}DRAIN": "0.3"}
+        return self.servers.gunicorn(
+            "app:application", self.conf, "-c", str(config), address=self.addresses[node], env=env
         )
-        conf = project / "conf" / "article" / "nginx.conf"
-        text = conf.read_text().replace("listen 80 ", f"listen 127.0.0.1:{self.http} ")
-        servers.nginx(text.replace("127.0.0.1:3017", self.router.address), f"127.0.0.1:{self.http}")
-        self.ports = {name: local() for name in NAMES}
-        self.nodes = {name: self.start(name) for name in NAMES}
 
-    def start(self, name: str) -> UwsgiApp:
-        """A node of two processes, on its own port."""
-        return self.servers.uwsgi(
-            *("--master", "--processes", "2", "--socket", self.ports[name], "--wsgi-file", self.servers.path("app.py")),
-            *("--need-app", "--subscribe2", f"server={self.server},key={KEY}"),
-            env={"NODE": name},
-        )
+    def run(self, node: str) -> Process:
+        """A gunicorn that knows nothing of routers, run by uwsgirouterctl."""
+        address = self.addresses[node]
+        control = [sys.executable, "-m", "uwsgirouter.control", "subscribe", "--server", self.server, "--drain", "0.3"]
+        gunicorn = ["gunicorn", "--protocol", "uwsgi", "--no-control-socket", "--threads", "4", "--bind", address]
+        command = [*control, "--key", "foo.com", "--address", address, "--exec", sys.executable, "-m", *gunicorn]
+        arguments = ["--chdir", str(self.conf), "app:application"]
+        return self.servers.process(*command, *arguments, env={"NODE": node})
 
-    def load(self) -> SteadyLoad:
-        return SteadyLoad(http_get(self.http, KEY), RATE, threads=24, limit=90)
-
-    def wait_for_share(self, load: SteadyLoad, *names: str) -> None:
-        """All these serve, and nobody else."""
-        now = time.monotonic()
-        wanted = {name.encode() for name in names}
-        wait_until(lambda: set(load.share(now)) >= wanted, 15, f"requests go to {names}")
-        now = time.monotonic()
-        wait_until(lambda: load.share(now).total() >= 40, 15, "the load goes on")
-        assert set(load.share(now)) == wanted
+    def wait_for(self, node: str, load: SteadyLoad, since: int) -> None:
+        """Until one of the answers from ``since`` on is the node's."""
+        body = f"{node} serves foo.com\n".encode()
+        wait_until(lambda: any(result.body == body for result in load.results[since:]), 30.0, f"node {node} serves")
 
 
-@pytest.fixture
-def fleet(servers: Servers, project: Path) -> Iterator[Fleet]:
-    """All have announced themselves; what is left of them is killed, since an orderly stop takes each a second."""
-    made = Fleet(servers, project)
-    for name in NAMES:
-        made.router.wait_for_log(f"{KEY} => new node: {made.ports[name]}", 15)
-    yield made
-    for node in made.nodes.values():
-        node.kill()
-
-
-def test_a_rolling_restart_fails_no_request(fleet: Fleet) -> None:
-    with fleet.load() as load:
-        fleet.wait_for_share(load, *NAMES)
-        for name in NAMES:
-            fleet.nodes[name].stop()
-            fleet.wait_for_share(load, *(other for other in NAMES if other != name))
-            fleet.nodes[name] = fleet.start(name)
-            fleet.wait_for_share(load, *NAMES)
-    assert load.failures == []
-    log = fleet.router.log()
-    for name in NAMES:
-        assert log.count(f"{KEY} => new node: {fleet.ports[name]}") == 2
-        assert f"{KEY} => removing node: {fleet.ports[name]}" in log
-    assert load.achieved() > 0.5 * RATE
-
-
-def test_a_killed_node_fails_no_request(fleet: Fleet) -> None:
-    with fleet.load() as load:
-        fleet.wait_for_share(load, *NAMES)
-        fleet.nodes["two"].kill()
-        fleet.wait_for_share(load, "one", "three", "four")
-        fleet.nodes["two"] = fleet.start("two")
-        fleet.wait_for_share(load, *NAMES)
-    assert load.failures == []
-    fleet.router.wait_for_log(f"{KEY} => marking {fleet.ports['two']} as failed (Connection refused)")
-    fleet.router.wait_for_log(f"{KEY} => node is back: {fleet.ports['two']}")
+@pytest.mark.parametrize("way", ["hooked", "run"])
+def test_no_request_fails(servers: Servers, project: Path, way: str) -> None:
+    site = Site(servers, project)
+    start = site.hooked if way == "hooked" else site.run
+    nodes = {node: start(node) for node in NODES}
+    ask = http_get(site.http, "foo.com")
+    wait_until(lambda: ask().status == 200, 30.0, "a node serves")
+    with SteadyLoad(ask, RATE, threads=32) as load:
+        for node in NODES:
+            site.wait_for(node, load, 0)
+        for node in NODES:
+            assert nodes[node].stop(signal.SIGTERM) == 0
+            gone = len(load.results)
+            nodes[node] = start(node)
+            site.wait_for(node, load, gone)
+    assert load.failures == [], f"{len(load.failures)} of {len(load.results)}\n{site.router.log()}"
+    assert load.achieved() > RATE / 2, "the load must have gone on meanwhile"
+    assert site.router.log().count("(unsubscribed)") >= len(NODES)
+    assert "marking" not in site.router.log(), "no node was found dead"

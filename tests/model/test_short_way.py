@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -58,11 +59,9 @@ steps = st.one_of(
 
 
 class World:
-    """A registry; ``short``: whether announcements may take the short way."""
+    """A registry, and what was announced to it."""
 
-    def __init__(self, short: bool) -> None:
-        self.short = short
-        self.taken = 0
+    def __init__(self) -> None:
         self.inflight: Counter[int] = Counter()
         self.table = RouteTable(WeightedRoundRobin)
         self.registry = Registry(self.table, lambda id: self.inflight[id], 17.0, 30.0)
@@ -114,10 +113,10 @@ class World:
         return view(self.table), nodes, self.registry.words(), self.registry.numbers
 
 
-@given(st.lists(steps, min_size=10, max_size=40))
-def test_both_ways_give_the_same(taken: list[tuple[str, object]]) -> None:
+def both(taken: Iterable[tuple[str, object]]) -> None:
+    """Take these steps by either way; after each of them nothing is different."""
     repeats = Announced._repeats
-    short, long = World(True), World(False)
+    short, long = World(), World()
     for what, argument in taken:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Announced, "_repeats", lambda self, node, announce: False)
@@ -129,8 +128,39 @@ def test_both_ways_give_the_same(taken: list[tuple[str, object]]) -> None:
         assert short.registry._roll.draining == long.registry._roll.draining
 
 
+@given(st.lists(steps, min_size=10, max_size=40))
+def test_both_ways_give_the_same(taken: list[tuple[str, object]]) -> None:
+    both(taken)
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize(
+    "before",
+    [
+        [],
+        [("fail", 0)],
+        [("fault", 0)],
+        [("session", (0, 1)), ("again", (0, ("leaving", True)))],
+        [("order", ((b"x", ADDRESSES[0]), Order.DRAIN))],
+        [("weigh", ((b"x", ADDRESSES[0]), 2))],
+        [("announce", Announce(b"x", ADDRESSES[1], vassal=b"v"))],
+    ],
+)
+def test_any_value_in_any_state(other: tuple[str, object], before: list[tuple[str, object]]) -> None:
+    first = Announce(b"x", ADDRESSES[0])
+    both([("announce", first), *before, ("announce", first), ("again", (0, other)), ("again", (0, None))])
+    both([("announce", first), *before, ("announce", replace(first, **dict([other]))), ("again", (0, None))])  # type: ignore[arg-type]
+
+
+def test_a_weight_that_an_operator_had_given_already() -> None:
+    """It is the node's own as well from now on, which is seen when the operator takes his back."""
+    place = (b"x", ADDRESSES[0])
+    heavy = Announce(*place, weight=2)
+    both([("announce", Announce(*place)), ("weigh", (place, 2)), ("announce", heavy), ("weigh", (place, None))])
+
+
 def test_the_usual_announcement_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(True)
+    world = World()
     announce = Announce(b"x", ADDRESSES[0], weight=3, cores=4, algo="lrc")
     world.do("announce", announce)
     monkeypatch.setattr(Announced, "_refresh", lambda *arguments: pytest.fail("the long way"))

@@ -13,7 +13,7 @@ import socket
 import threading
 
 unforked = threading.RLock()
-"""Held by who must not be copied half done, and by who forks. (A handler of a signal may fork while it is held here.)"""
+"""Held by who must not be copied half done, and by who forks. (A signal handler may fork while it is held here.)"""
 
 opened: set[socket.socket] = set()
 """The sockets to be closed in a child that is born now."""

@@ -15,6 +15,7 @@ from uwsgirouter.control.channel import Channel, Refusal, Row
 from uwsgirouter.control.finding import add_arguments, control_path
 from uwsgirouter.control.listing import name, shown
 from uwsgirouter.protocol.control import Trouble
+from uwsgirouter.settings.address import parse_peer
 
 LOOK_EVERY = 0.1
 """Seconds between two looks of a wait."""
@@ -72,11 +73,11 @@ def _wait(
     channel: Channel, options: argparse.Namespace, row: Row | None, reached: Callable[[Row | None], bool]
 ) -> Row | None:
     deadline = deadline_of(options)
-    node = options.node if row is None else row["node"]
+    node = parse_peer(options.node if row is None else str(row["node"])).identity
     known = False
     while True:
         rows, settled = nodes_of(channel, options.key)
-        row = next((row for row in rows if row["node"] == node), None)
+        row = next((row for row in rows if row["node"] and parse_peer(str(row["node"])).identity == node), None)
         known = known or settled or not rows
         if known and reached(row):
             return row

@@ -2,10 +2,12 @@
 
 cimport cython
 
-cdef dict _WANTED
+cdef tuple _NAMES
 cdef bytes _INITIALS
-cdef object _HOST, _SERVER, _KEY, _LENGTH, _UPGRADE
+cdef int _HOST, _SERVER, _UPGRADE, _LENGTH, _KEY
 
-@cython.locals(position=Py_ssize_t, name=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, size=Py_ssize_t,
-               wanted=dict, initials=bytes, value=bytes, host=bytes, name_of_server=bytes, override=bytes)
+@cython.locals(position=Py_ssize_t, name=Py_ssize_t, at=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, size=Py_ssize_t,
+               index=Py_ssize_t, host=Py_ssize_t, host_end=Py_ssize_t, server=Py_ssize_t, server_end=Py_ssize_t,
+               key=Py_ssize_t, key_end=Py_ssize_t, view="const unsigned char *", initials="const unsigned char *",
+               wanted="const unsigned char *", upgrade=bint)
 cpdef tuple scan(bytes data, Py_ssize_t end)

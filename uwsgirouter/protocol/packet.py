@@ -35,17 +35,18 @@ _U16 = Struct("<H")
 _HEADER = Struct("<BHB")
 
 
-_HOST, _SERVER, _KEY, _LENGTH, _UPGRADE = (object() for _ in range(5))
+_HOST, _SERVER, _UPGRADE, _LENGTH, _KEY = 9, 11, 12, 14, 20
+"""The sizes of the names that routing wants, each of another size."""
 _WANTED = {
-    b"HTTP_HOST": _HOST,
-    b"SERVER_NAME": _SERVER,
-    b"UWSGI_FASTROUTER_KEY": _KEY,
-    b"CONTENT_LENGTH": _LENGTH,
-    b"HTTP_UPGRADE": _UPGRADE,
+    _HOST: b"HTTP_HOST",
+    _SERVER: b"SERVER_NAME",
+    _UPGRADE: b"HTTP_UPGRADE",
+    _LENGTH: b"CONTENT_LENGTH",
+    _KEY: b"UWSGI_FASTROUTER_KEY",
 }
-_INITIALS = bytes({len(name): name[0] for name in _WANTED}.get(size, 0) for size in range(256))
-"""By the size of a name, the first byte that it has when it is wanted: spares most names a look-up. (A name of 256
-bytes and more stands here under its size modulo 256, and is not in the table of the wanted.)"""
+_NAMES = tuple(_WANTED.get(size, b"") for size in range(max(_WANTED) + 1))
+_INITIALS = bytes(name[0] if name else 0 for name in _NAMES)
+"""By the size of a name, the first byte that it has when it is wanted (0: none of that size is)."""
 
 
 def encode_packet(variables: Iterable[tuple[bytes, bytes]], modifier1: int = 0, modifier2: int = 0) -> bytes:
@@ -113,46 +114,49 @@ def scan(data: bytes, end: int) -> tuple[bytes, int, bool]:
     Precedence and repetition are the FastRouter's: the last HTTP_HOST, the last UWSGI_FASTROUTER_KEY and the first
     SERVER_NAME count, in any order; empty values and those over 255 bytes do not. Raises :class:`ProtocolError`.
     """
-    host = name_of_server = override = b""
+    if end > len(data):
+        raise ProtocolError("overrun", f"at byte {len(data)}")
+    view, initials = data, _INITIALS  # view is a pointer in the compiled form, so every index is below end
+    host = host_end = server = server_end = key = key_end = 0
     length = LENGTH_UNKNOWN
     upgrade = False
     position = HEADER_SIZE
-    wanted, initials = _WANTED, _INITIALS
-    try:
-        while position < end:
-            size = data[position]
-            name = position + 2
-            at = name + size
-            if data[position + 1]:
-                at += data[position + 1] << 8
-            elif not size:
-                raise ProtocolError("empty name", f"at byte {position}")
-            start = at + 2
-            position = start + data[at]
-            if data[at + 1]:
-                position += data[at + 1] << 8
-            if initials[size] == data[name]:
-                variable = wanted.get(data[name:at])
-                if variable is None:
-                    continue
-                value = data[start:position]
-                if variable is _LENGTH:
-                    length = _length(value)
-                elif variable is _UPGRADE:
-                    upgrade = bool(value)
-                elif not 0 < len(value) <= KEY_MAX:
-                    continue
-                elif variable is _HOST:
-                    host = value
-                elif variable is _KEY:
-                    override = value
-                else:
-                    name_of_server = name_of_server or value
-    except IndexError:
-        raise ProtocolError("overrun", f"at byte {position}") from None
-    if position != end:
-        raise ProtocolError("overrun", f"at byte {end}")
-    return override or host or name_of_server, length, upgrade
+    while position < end:
+        name = position + 2
+        at = name + (view[position] | view[position + 1] << 8) if name <= end else end
+        start = at + 2
+        stop = start + (view[at] | view[at + 1] << 8) if start <= end else start
+        if stop > end:
+            raise ProtocolError("overrun", f"at byte {position}")
+        size = at - name
+        if not size:
+            raise ProtocolError("empty name", f"at byte {position}")
+        position = stop
+        if size > _KEY or initials[size] != view[name] or not initials[size]:
+            continue
+        wanted = _NAMES[size]
+        index = 1
+        while index < size and view[name + index] == wanted[index]:
+            index += 1
+        if index < size:
+            continue
+        if size == _LENGTH:
+            length = _length(data[start:stop]) if stop > start else 0
+        elif size == _UPGRADE:
+            upgrade = stop > start
+        elif stop == start or stop - start > KEY_MAX:
+            continue
+        elif size == _HOST:
+            host, host_end = start, stop
+        elif size == _KEY:
+            key, key_end = start, stop
+        elif not server:
+            server, server_end = start, stop
+    if key:
+        return data[key:key_end], length, upgrade
+    if host:
+        return data[host:host_end], length, upgrade
+    return data[server:server_end], length, upgrade
 
 
 def value_of(data: bytes, end: int, name: bytes) -> bytes:
