@@ -21,6 +21,7 @@ from types import ModuleType
 MODULES = (
     "uwsgirouter.protocol.packet",
     "uwsgirouter.worker.kernel",
+    "uwsgirouter.worker.common",
     "uwsgirouter.worker.relay",
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.listener",

@@ -18,6 +18,7 @@ from pathlib import Path
 from scripts.bench.processes import BenchError
 from scripts.scale.sending import JUNK_KINDS
 from scripts.scale.town import ALIVE, Asked, Pulse, Town, Usage, cores
+from uwsgirouter import compiled
 
 EVERY = 10.0
 """Seconds between two announcements of a node, uWSGI's own."""
@@ -37,6 +38,11 @@ class Line:
     what: str
     figure: str
     met: bool = True
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        return f"{'' if self.met else 'MISSED  '}{self.what:42} {self.figure}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -93,7 +99,7 @@ class Run:
             yield from self.flood(kind)
         sent = self.town.wait_for(crowd, end=True)
         yield Line("announcements a second", f"{sent['sent'] / sent['seconds']:.0f}")
-        yield Line("last", self.town.stats())
+        yield Line("what the master says", self.town.stats())
 
     def memory(self, title: str) -> Iterator[Line]:
         """RSS, USS and PSS of each process."""
@@ -104,6 +110,7 @@ class Run:
     def requests(self, title: str) -> Iterator[Line]:
         """What a request costs the workers, and how long it takes."""
         self.town.announce(ALIVE, self.town.node.address)
+        self.town.router.wait_until(lambda: not self.town.ask(1).failed, "answer of a node")
         self.town.ask(100)
         before = self.town.usage()
         asked = self.town.ask(REQUESTS)
@@ -166,13 +173,19 @@ class Run:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; the exit status."""
+    compiled.choose()  # before any of these modules is imported
+    from scripts.scale import inside
+
     options = parser().parse_args(arguments)
     met = True
     print(f"{options.nodes} nodes under {options.keys} keys, {options.workers} workers, {cores()} cores")
+    print(f"uwsgirouter is {compiled.describe()}")
+    for what, figure in inside.lines(options.nodes, options.keys):
+        print(Line(what, figure).text, flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="scale-") as directory, Town(Path(directory), options.workers) as town:
             for line in Run(town, options).lines():
-                print(f"{'' if line.met else 'MISSED  '}{line.what:42} {line.figure}", flush=True)
+                print(line.text, flush=True)
                 met = met and line.met
     except BenchError as error:
         print(f"not measured: {error}", file=sys.stderr)

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.protocol.keys import pair
 from tests.servers import Servers, free_udp_port, unpack, wait_until
 from tests.servers.wire import where
 from uwsgirouter.control.base import Exit
 from uwsgirouter.control.main import run
+from uwsgirouter.protocol.signing import split_signed
 
 
 class Listener:
@@ -68,12 +70,20 @@ def test_every_variable_is_sent(listener: Listener) -> None:
         "8",
         "--load",
         "9",
+        "--backup",
+        "2",
+        "--algo",
+        "lrc",
+        "--vassal",
+        "one.ini",
+        "--notify",
+        "127.0.0.1:9",
         "--unsubscribe",
     ]
     base = ["subscribe", "--server", listener.address, "--key", "k.example", "--address", "/run/app.sock"]
     assert run([*base, *options]) is Exit.OK
     sent = {"key": "k.example", "address": "/run/app.sock", "weight": 3, "modifier1": 5, "modifier2": 6}
-    sent |= {"cores": 8, "load": 9}
+    sent |= {"cores": 8, "load": 9, "backup": 2, "algo": "lrc", "vassal": "one.ini", "notify": "127.0.0.1:9"}
     assert listener.receive() == (
         224,
         1,
@@ -88,6 +98,19 @@ def test_several_keys_and_servers(listener: Listener) -> None:
     for server in (listener, other):
         assert [server.receive()[2][b"key"] for _ in range(2)] == [b"a", b"b"]
     other.socket.close()
+
+
+def test_signed(servers: Servers, listener: Listener, capsys: pytest.CaptureFixture[str]) -> None:
+    private = Path(servers.path("private.pem"))
+    private.write_bytes(pair("ec").private_pem)
+    base = ["subscribe", "--server", listener.address, "--key", "a", "--address", "127.0.0.1:1", "--once"]
+    assert run([*base, "--sign", f"SHA256:{private}"]) is Exit.OK
+    signed, signature = split_signed(listener.socket.recv(65536))
+    assert pair("ec").public.verifies(signature, signed, "SHA256")
+    with pytest.raises(SystemExit) as ended:
+        run([*base, "--sign", "SHA256:/nowhere/at.all"])
+    assert ended.value.code == Exit.USAGE
+    assert "argument --sign: private key /nowhere/at.all: No such file or directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])

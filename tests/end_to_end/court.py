@@ -60,8 +60,8 @@ class Court:
         texts = [f"server={server},key={key}{fields}" for server in self.servers_of_all]
         return [part for text in texts for part in ("--subscribe2", text)]
 
-    def instance(self, *options: str) -> UwsgiApp:
-        fixed = ("--master", "--socket", "127.0.0.1:0", "--wsgi-file", self.servers.path("app.py"))
+    def instance(self, *options: str, socket: str = "127.0.0.1:0") -> UwsgiApp:
+        fixed = ("--master", "--socket", socket, "--wsgi-file", self.servers.path("app.py"))
         return self.servers.uwsgi(*fixed, *options, system=True)
 
     def send(self, datagram: bytes) -> None:

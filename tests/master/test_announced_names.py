@@ -239,7 +239,7 @@ def test_a_name_of_the_configuration_and_of_a_node(site: Site) -> None:
 def test_names_survive_a_restart_without_a_name_server(site: Site) -> None:
     _, port = two_nodes(site.servers)
     site.zone.records["app.test", "A"] = ["127.0.0.1"]
-    lines = (f"subscription-snapshot = {site.servers.path('nodes')}", "subscription-tolerance = 3")
+    lines = (f"subscription-snapshot = {site.servers.path('nodes')}", "subscription-tolerance = 2")
     router = site.router(*lines)
     announce(site.hears, "a.example", f"app.test:{port}")
     router.wait_for_log("new node", 15)

@@ -164,6 +164,13 @@ def test_broken_blocks(block: bytes, reason: str, body: bytes) -> None:
     assert caught.value.reason in REASONS
 
 
+def test_as_many_variables_as_are_wanted() -> None:
+    variables = [(b"a", b"1"), (b"b", b"2")]
+    assert decode_vars(encode_packet(variables), 2) == variables
+    with pytest.raises(ProtocolError, match="^too many variables: more than 1"):
+        decode_vars(encode_packet(variables), 1)
+
+
 @pytest.mark.parametrize("data", [b"", b"\0", b"\0\0\0", b"\0\x01\0\0", b"\0\0\0\0x", b"\0\xff\xff\0"])
 def test_wrong_sizes(data: bytes) -> None:
     with pytest.raises(ProtocolError, match=r"^(short|bad size)"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,10 +24,11 @@ def admit(
     address: str = "/a",
     now: float = NOW,
     tolerance: float = DAY,
+    leaving: bool = False,
 ) -> str:
     """The reason of the refusal, or nothing. What is signed is another text for every clock and address."""
     try:
-        replays.admit(key, address, unix, signed or b"%d %b" % (unix, address.encode()), now, tolerance)
+        replays.admit(key, address, unix, signed or b"%d %b" % (unix, address.encode()), now, tolerance, leaving)
     except ProtocolError as error:
         return error.reason
     return ""
@@ -67,6 +70,39 @@ def test_back_within_the_second_of_its_leave() -> None:
     assert admit(replays, NOW, b"here again") == ""
     assert admit(replays, NOW, b"here again") == "replayed"
     assert admit(replays, NOW - 1, b"delayed") == "replayed"
+
+
+def test_back_in_the_second_after_its_leave() -> None:
+    """Then it signs what its farewell signed: the same variables and the same clock, under another command."""
+    replays = Replays()
+    assert admit(replays, NOW - 10) == ""
+    assert admit(replays, NOW + 1, leaving=True) == ""
+    assert admit(replays, NOW + 1, now=NOW + 1.9) == ""
+    assert admit(replays, NOW + 1, now=NOW + 1.9) == "replayed", "it came back once"
+    assert admit(replays, NOW + 1, now=NOW + 1.9, leaving=True) == "replayed", "and cannot be sent away by that"
+
+
+def test_here_gone_and_back_in_one_second() -> None:
+    replays = Replays()
+    assert admit(replays, NOW, now=NOW + 0.1) == ""
+    assert admit(replays, NOW + 1, now=NOW + 0.2, leaving=True) == ""
+    assert admit(replays, NOW, now=NOW + 0.9) == ""
+    assert admit(replays, NOW, now=NOW + 0.9) == "replayed"
+    assert admit(replays, NOW - 1, now=NOW + 0.9) == "replayed"
+
+
+def test_a_farewell_brings_nobody_back_later() -> None:
+    replays = Replays()
+    assert admit(replays, NOW + 1, leaving=True) == ""
+    assert admit(replays, NOW + 1, now=NOW + replay.RETURN + 0.1) == "replayed"
+    assert admit(replays, NOW + 2, now=NOW + 1.5) == ""
+    assert admit(replays, NOW + 1, now=NOW + 1.6) == "replayed", "it is back already"
+
+
+def test_an_announcement_sends_nobody_away() -> None:
+    replays = Replays()
+    assert admit(replays, NOW) == ""
+    assert admit(replays, NOW, leaving=True) == "replayed"
 
 
 def test_two_in_a_second_with_other_bytes() -> None:
@@ -169,16 +205,23 @@ def test_the_floor_survives_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 steps = st.tuples(
-    st.sampled_from([b"a.com", b"b.com"]), st.sampled_from(["/1", "/2", "/3"]), st.integers(0, 12), st.integers(0, 2)
+    st.sampled_from([b"a.com", b"b.com"]),
+    st.sampled_from(["/1", "/2", "/3"]),
+    st.integers(0, 12),
+    st.integers(0, 2),
+    st.booleans(),
 )
 
 
 @given(st.lists(st.one_of(steps, st.just("restart"), st.just("forget")), max_size=60), st.integers(1, 3))
 def test_nothing_is_accepted_twice(events: list[object], most: int) -> None:
-    """Any order, any repetition, nodes forgotten for room, and restarts in between."""
+    """Any order, any repetition, nodes forgotten for room, and restarts in between.
+
+    But for a return: as often as a node left, one announcement of it may be accepted again.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(replay, "NODES_MAX", most)
-        replays, accepted = Replays(), set()
+        replays, accepted, left = Replays(), set[bytes](), Counter[tuple[bytes, str]]()
         for event in events:
             if event == "restart":
                 restored = Replays()
@@ -188,10 +231,14 @@ def test_nothing_is_accepted_twice(events: list[object], most: int) -> None:
                 replays.forget(NOW + 12, 30.0)
             else:
                 assert isinstance(event, tuple)
-                key, address, second, variant = event
+                key, address, second, variant, leaving = event
                 signed = b"%b %b %d %d" % (key, address.encode(), second, variant)
-                if not admit(replays, NOW + second, signed, key, address, NOW + 12, 30.0):
-                    assert signed not in accepted
+                if not admit(replays, NOW + second, signed, key, address, NOW + 12, 30.0, leaving):
+                    if signed in accepted:
+                        assert not leaving
+                        left[key, address] -= 1
+                        assert left[key, address] >= 0
+                    left[key, address] += leaving
                     accepted.add(signed)
 
 

@@ -18,6 +18,7 @@ from uwsgirouter.protocol.packet import decode_vars, encode_packet
 from uwsgirouter.protocol.subscription import (
     BACKUP_MAX,
     HOPS_MAX,
+    VARIABLES_MAX,
     WEIGHT_MAX,
     Announce,
     decode_announce,
@@ -30,6 +31,7 @@ REASONS = {
     "bad size",
     "overrun",
     "empty name",
+    "too many variables",
     "no key",
     "key too long",
     "no address",
@@ -66,6 +68,13 @@ REAL = (
 def datagram(modifiers: tuple[int, int] = (224, 0), /, **variables: bytes) -> bytes:
     given = {"key": b"foo.com", "address": b"127.0.0.1:3031"} | variables
     return encode_packet([(name.encode(), value) for name, value in given.items()], *modifiers)
+
+
+def test_more_variables_than_any_node_sends_are_not_read_to_the_end() -> None:
+    """Hundreds of them would be dear, and a flood of such datagrams would leave no time for others."""
+    extra = {f"other{number}": b"" for number in range(VARIABLES_MAX - 2)}
+    assert decode_announce(datagram(**extra)).key == b"foo.com"
+    assert refusal(datagram(**extra, last=b"")) == "too many variables"
 
 
 def refusal(data: bytes) -> str:

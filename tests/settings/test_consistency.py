@@ -107,3 +107,20 @@ def test_a_name_server_is_known_by_its_number(files: Files, value: str) -> None:
 @pytest.mark.parametrize("value", ["10.0.0.2:53", "[::1]:5353"])
 def test_name_servers(files: Files, value: str) -> None:
     assert files.load(f"[uwsgirouter]\n{LISTEN}fastrouter-resolver = {value}\n").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("control-socket = 127.0.0.1:3018", "expected the path of a unix socket"),
+        ("control-socket = @control", "expected the path of a unix socket"),
+        ("control-socket = =0", "expected the path of a unix socket"),
+        (f"control-socket = /{'x' * 200}", "a unix socket's name has at most 107"),
+        ("control-socket = /run/../run/x\nfastrouter = /run/x", "already used by fastrouter at .*:5"),
+        ("control-socket = ./x\nfastrouter-subscription-server = x", "already used by fastrouter-subscription-server"),
+    ],
+)
+def test_a_control_socket_is_a_file_of_its_own(files: Files, line: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"router.conf:4: control-socket = .*{message}"):
+        files.load(f"[uwsgi]\nfastrouter = :3017\n{TO}{line}\n")
+    assert files.load(f"[uwsgi]\nfastrouter = /run/x\n{TO}control-socket = /run/y\n").text("control-socket") == "/run/y"

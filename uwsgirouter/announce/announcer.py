@@ -112,7 +112,8 @@ class Announcer:
         self._renew()
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()
+        # A signal handler may stop it in the middle of a leave.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._bell: Bell | None = None
         self._is_stopping = False

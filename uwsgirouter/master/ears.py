@@ -77,8 +77,9 @@ class Ears:
             )
 
     def hearing(self, now: float) -> Hearing:
-        """Once a second, after what waited was read: how much silence proves."""
+        """Once a second: how much silence proves. One more pass is read first: the loop may have been held up."""
         for ear in self._ears.values():
+            ear.server.read(now)
             lost = ear.server.queue.losses()
             if lost:
                 self._tell(ear, now)

@@ -66,6 +66,8 @@ class Saver:
         self._lock: int | None = None
         self._locked = False
         self._aside = False
+        self._is_read = False
+        """Whether what the file to be adopted has is what is known."""
         self._child: Child | None = None
         self._not_before = 0.0
         self._written = 0.0
@@ -77,12 +79,13 @@ class Saver:
         notices: list[str] = []
         snapshot = snapshot_file.load(path, notices.append)
         self._aside = bool(notices)
+        self._is_read = True
         for notice in notices:
             self._log.say(notice)
         return snapshot
 
     def adopt(self, path: str, now: float) -> None:
-        """Write ``path`` from now on (empty: nothing)."""
+        """Write ``path`` from now on (empty: nothing). That it cannot be written is told at once."""
         if path == self.path:
             self._not_before = min(self._not_before, now)
             return
@@ -90,10 +93,13 @@ class Saver:
         if self.path:  # what was wrong with the other file does not matter any more
             self._aside = False
         self.path = path
-        self._changed = True
+        self._changed = not self._is_read
+        self._is_read = False
         self._delay = 0.0
         self._not_before = now
         self._told = ("", 0.0)
+        if path:
+            self._take_lock(now)
 
     def changed(self) -> None:
         """Something is not as it was written."""
@@ -132,12 +138,12 @@ class Saver:
 
     def _begin(self, now: float, hurry: bool) -> None:
         """Start a child."""
+        if not self._take_lock(now):
+            return
         try:
-            if not self._locked:
-                self._lock, self._locked = snapshot_file.lock(self.path), True
             reader, writer = os.pipe()
         except OSError as error:
-            self._failed(error.strerror or str(error), now)
+            self._failed(f"cannot start a process: {error.strerror}", now)
             return
         try:
             pid = os.fork()
@@ -153,6 +159,15 @@ class Saver:
         self._child = Child(pid, self.path, reader, now)
         self._changed = False
         self._clocks_saved = self._clocks()
+
+    def _take_lock(self, now: float) -> bool:
+        """Whether the file is ours to write."""
+        if not self._locked:
+            try:
+                self._lock, self._locked = snapshot_file.lock(self.path), True
+            except OSError as error:
+                self._failed(error.strerror or str(error), now)
+        return self._locked
 
     def _look_after(self, child: Child, now: float) -> None:
         """Whether the child is done; one that never will be is ended."""

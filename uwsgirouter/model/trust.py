@@ -5,7 +5,8 @@ know the same nodes. Cheap questions come first, the signature last: where the s
 it was not seen before, who signed it. It must not know sockets or files: the public keys and the owners of files are
 asked for through callables. Pure but for those; ``now`` is wall-clock seconds, which is what nodes sign.
 
-Invariant: what was refused leaves no trace; what was accepted by its signature is never accepted again.
+Invariant: what was refused leaves no trace; what was accepted by its signature is never accepted again (but for a node
+that is back at once, see protocol/replay.py).
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Trust:
             text = f"{announce.address.text} means whoever sends it, which a signature cannot cover"
             raise ProtocolError("open address", text)
         node = announce.address.text or f"vassal {announce.vassal.decode('latin-1')}"
-        admission = (announce.key, node, announce.unix, signed, now, self.rules.tolerance)
+        admission = (announce.key, node, announce.unix, signed, now, self.rules.tolerance, announce.leaving)
         self._replays.check(*admission)
         public = self._find_key(announce.key)
         if public is None:

@@ -2,13 +2,14 @@
 
 One idea: a window over the node's clock (``unix``, whole seconds). What is older than the window is refused; within it,
 what was seen is. The window is two seconds wide, since uWSGI dates an unsubscribe one second ahead: a node that leaves
-and comes back within that second is not an attack. A node is its key and its address as announced; it stays known
-after it left, for as long as its announcements could be replayed. (uWSGI compares with the node's first announcement
-only, and forgets the node when it leaves.)
+and comes back within that second is not an attack. It may even sign the bytes of an announcement of that second, or (in
+the next one) those of its farewell, since the command is not covered: so right after a farewell what was seen is let
+through as an announcement, once. A node is its key and its address as announced; it stays known after it left, for as long as its announcements could be
+replayed. (uWSGI compares with the node's first announcement only, and forgets the node when it leaves.)
 
 Pure: ``now`` is wall-clock seconds and is passed in. Invariants: whatever comes in whatever order, the same signed
-bytes are accepted at most once; at most :data:`NODES_MAX` nodes of a key are remembered (what is forgotten leaves its
-time behind, which nothing older may pass).
+bytes are accepted at most once, but for a return; at most :data:`NODES_MAX` nodes of a key are remembered (what is
+forgotten leaves its time behind, which nothing older may pass).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from uwsgirouter.errors import ProtocolError
 
 WINDOW = 1
 """Seconds by which an announcement may be older than the newest one of its node."""
+RETURN = 3.0
+"""Seconds after a farewell in which its node may be back with bytes that were seen: two, and the network's time."""
 SEEN_MAX = 32
 """Announcements of a node that are remembered for the window; more in two seconds are refused."""
 NODES_MAX = 65536
@@ -28,14 +31,22 @@ NODES_MAX = 65536
 
 
 class _Node:
-    """``newest`` clock, the ``oldest`` that is let through, and the digests of what was accepted from that on."""
+    """``newest`` clock, the ``oldest`` that is let through, and the digests of what was accepted from that on.
 
-    __slots__ = ("newest", "oldest", "seen")
+    ``left`` is when its farewell came, if that was its last word.
+    """
+
+    __slots__ = ("left", "newest", "oldest", "seen")
 
     def __init__(self, newest: int, oldest: int) -> None:
         self.newest = newest
         self.oldest = oldest
         self.seen: dict[bytes, int] = {}
+        self.left: float | None = None
+
+    def may_return(self, now: float) -> bool:
+        """Whether an announcement may have bytes that were seen: it follows on a farewell."""
+        return self.left is not None and abs(now - self.left) <= RETURN
 
 
 class Replays:
@@ -52,10 +63,19 @@ class Replays:
     def __len__(self) -> int:
         return sum(map(len, self._keys.values()))
 
-    def check(self, key: bytes, address: str, unix: int, signed: bytes, now: float, tolerance: float) -> None:
+    def check(
+        self,
+        key: bytes,
+        address: str,
+        unix: int,
+        signed: bytes,
+        now: float,
+        tolerance: float,
+        leaving: bool = False,
+    ) -> None:
         """Raise :class:`ProtocolError` for what could not be accepted even with a good signature (which is dearer).
 
-        ``tolerance``: seconds by which the node's clock may differ from ours, either way.
+        ``tolerance``: seconds by which the node's clock may differ from ours, either way. ``leaving``: a farewell.
         """
         if abs(now - unix) > tolerance:
             when = "in the past" if unix < now else "in the future"
@@ -66,14 +86,23 @@ class Replays:
             raise ProtocolError("replayed", f"unix={unix} is older than what {address} sent before")
         if node is None:
             return
-        if sha256(signed).digest() in node.seen:
+        if sha256(signed).digest() in node.seen and (leaving or not node.may_return(now)):
             raise ProtocolError("replayed", f"{address} sent this announcement before")
         if unix <= node.newest and len(node.seen) >= SEEN_MAX:
             raise ProtocolError("too often", f"more than {SEEN_MAX} announcements in {WINDOW + 1} seconds")
 
-    def admit(self, key: bytes, address: str, unix: int, signed: bytes, now: float, tolerance: float) -> None:
+    def admit(
+        self,
+        key: bytes,
+        address: str,
+        unix: int,
+        signed: bytes,
+        now: float,
+        tolerance: float,
+        leaving: bool = False,
+    ) -> None:
         """Accept an announcement whose signature is good, once. Raises :class:`ProtocolError`."""
-        self.check(key, address, unix, signed, now, tolerance)
+        self.check(key, address, unix, signed, now, tolerance, leaving)
         nodes = self._keys.setdefault(key, OrderedDict())
         node = nodes.get(address)
         if node is None:
@@ -86,6 +115,7 @@ class Replays:
             node.oldest = max(node.oldest, unix - WINDOW)
             node.seen = {digest: clock for digest, clock in node.seen.items() if clock >= node.oldest}
         node.seen[sha256(signed).digest()] = unix
+        node.left = now if leaving else None
         nodes.move_to_end(address)
         self.admitted += 1
 

@@ -70,7 +70,7 @@ class Listener:
     def _on_ready(self) -> None:
         # The number of tries follows what was found: a try too many costs a system call per request, one too few
         # a pass of the loop.
-        for _ in range(self._burst):
+        for tries in range(self._burst):  # noqa: B007 (named for common.pxd)
             if not self._accept_one():
                 self._burst = 1
                 return

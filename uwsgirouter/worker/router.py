@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.log import Log, Throttle, printable
@@ -24,6 +24,7 @@ from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.adoption import Adoptions
 from uwsgirouter.worker.asking import Asking
 from uwsgirouter.worker.choice import Choice
+from uwsgirouter.worker.common import FRESH_DELAY, Common
 from uwsgirouter.worker.disk import Disk
 from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.vassals import Vassals
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 5
 """Seconds that a connect may take at most, so that another node can be tried while the client still waits."""
-FRESH_DELAY = 0.05
-"""Seconds after which a request that is not answered yet has its client watched."""
 LINES_PER_SECOND = 10
 """Failure lines that go to the log each second; the rest is counted."""
 
@@ -60,15 +59,13 @@ class Told(Protocol):
         """Requests wait for the vassal of node ``id``."""
 
 
-class Router:
+class Router(Common):
     """Shared by the sessions of one worker. ``cells`` and ``inflight`` are its rows of the shared memory."""
 
-    # More than an instance dictionary shares between look-ups (30), so slots: the sessions ask all the time.
+    # More than an instance dictionary shares between look-ups (30), so slots.
     __slots__ = (
         "_adopters",
         "_asking",
-        "_fresh",
-        "_fresh_timer",
         "_quiet",
         "_say",
         "_say_bad",
@@ -76,36 +73,21 @@ class Router:
         "adoptions",
         "ask",
         "await_vassal",
-        "cells",
-        "choice",
         "confirmed",
         "connect_timeout",
         "direct",
         "disk",
         "error_pages",
         "fallback_on_no_key",
-        "find",
         "first_byte_timeout",
-        "forced_key",
-        "handles_bodies",
-        "idle",
         "idle_timeout",
-        "inflight",
         "is_asleep",
-        "keep_modifiers",
         "limit_post",
-        "loop",
         "max_retries",
-        "mount_levels",
-        "passes_descriptors",
         "post_buffering",
         "post_buffering_dir",
         "queue",
-        "relay",
-        "scratch",
-        "sessions",
         "table",
-        "ticks",
         "timeout",
         "vassals",
     )
@@ -138,12 +120,10 @@ class Router:
         self.error_pages = settings.flag("fastrouter-error-pages")
         size = settings.number("fastrouter-buffer-size")
         self.scratch = memoryview(bytearray(max(65536, size)))
-        """What every read goes through first: packets, and (the part of it that is ``relay``) all that is relayed."""
         self.relay = self.scratch[:size]
         self.find = mapper.find
         self.ask = getattr(mapper, "ask", None)
-        self.mount_levels: int = getattr(mapper, "levels", 0)
-        """How many components of its path stand behind a request's key."""
+        self.mount_levels = getattr(mapper, "levels", 0)
         self.direct = direct
         self.forced_key = os.fsencode(settings.text("fastrouter-force-key"))
         self.fallback_on_no_key = settings.flag("fastrouter-fallback-on-no-key")
@@ -160,35 +140,21 @@ class Router:
         self.await_vassal = self.vassals.wait
         self.disk = Disk()
         self._asking = Asking(self.ask, log)
-        self.sessions: set[Session] = set()
+        self.sessions = set()
         self.ticks = 0
-        self.idle: Callable[[], None] | None = None
-        """Called when the last session closes (a draining worker sets it)."""
+        self.idle = None
         self._quiet = settings.flag("fastrouter-quiet")
         self._told = told
         self.confirmed = told.node_answered
         self.choice = choice
-        """None unless more than the balancer decides (cookies, cores)."""
         self.queue: Queue | None = None
         if choice is not None and choice.full is not None:
             patience = settings.seconds("subscription-queue-timeout")
             self.queue = choice.queue = Queue(loop, choice, patience, settings.number("subscription-queue-length"))
         self._say = Throttle(log.say, LINES_PER_SECOND)
         self._say_bad = Throttle(log.say, 1)
-        self._fresh: list[Session] = []
-        self._fresh_timer = loop.timer(FRESH_DELAY, FRESH_DELAY)
-
-    def watch_later(self, session: Session) -> None:
-        """Have ``session`` watch its client soon, if it still lasts then."""
-        if not self._fresh:
-            self._fresh_timer.again(self._watch_fresh)
-        self._fresh.append(session)
-
-    def _watch_fresh(self) -> None:
-        self._fresh_timer.stop()
-        fresh, self._fresh = self._fresh, []
-        for session in fresh:
-            session.watch_client()
+        self.fresh = []
+        self.fresh_timer = loop.timer(FRESH_DELAY, FRESH_DELAY)
 
     def tick(self) -> None:
         """Once a second: count silence and end what took too long."""
@@ -204,12 +170,6 @@ class Router:
         now = time.monotonic()
         self._say.flush(now)
         self._say_bad.flush(now)
-
-    def closed(self, session: Session) -> None:
-        """``session`` is over."""
-        self.sessions.discard(session)
-        if self.idle is not None and not self.sessions:
-            self.idle()
 
     def other(self, session: Session, slot: Candidates | None, tried: Sequence[Node], last: bool) -> Node | None:
         """The node for a request that the first choice does not serve; None when nobody is left.

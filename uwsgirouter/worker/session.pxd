@@ -2,17 +2,19 @@
 
 cimport cython
 
+from uwsgirouter.worker.common cimport Common
 from uwsgirouter.worker.kernel cimport Stream as KernelStream
 from uwsgirouter.worker.relay cimport Pump
 
-cdef int _DONTWAIT, _FLAGS, _UNIX
+cdef int _DONTWAIT, _FLAGS, _UNIX, _EAGAIN, _EINPROGRESS
 
 cdef object _BODY, _MAP, _QUEUE, _WAKE, _ADOPTED, _NO_NODE, _UNCONFIRMED
 cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
-cdef object _REQUESTS, _ANSWERED, _RX, _TX
+cdef int _REQUESTS, _ANSWERED, _RX, _TX
 
 cdef class Session:
-    cdef public object router, phase, key, node, tried, watcher, why, body, lent, choice
+    cdef public Common router
+    cdef public object phase, key, node, tried, watcher, why, body, lent, choice
     cdef public KernelStream client, upstream
     cdef public long silence, deadline
     cdef public int attempts

@@ -50,6 +50,7 @@ STREAMING = -2
 """Bytes were passed on that no CONTENT_LENGTH announced: more may come, and the request cannot be repeated."""
 
 _UNIX = int(socket.AF_UNIX)
+_EAGAIN, _EINPROGRESS = errno.EAGAIN, errno.EINPROGRESS
 _OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _PEEK = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
@@ -317,10 +318,10 @@ class Session:
         if self.choice is not None:
             self.choice.check(node)
         code = upstream.connect_ex(node.sockaddr)
-        if code == errno.EAGAIN:
+        if code == _EAGAIN:
             # Not as EAGAIN, which would be a BlockingIOError: nothing is under way that could be waited for.
             raise OSError(errno.ECONNREFUSED, "the backlog is full")
-        if code and code != errno.EINPROGRESS:
+        if code and code != _EINPROGRESS:
             raise OSError(code, os.strerror(code))
         self._send_packet(upstream, node)
 
