@@ -36,7 +36,7 @@ class Readme:
         ports = {"3017": free_port(), "2626": free_udp_port(), "3031": free_port()}
         for printed, mine in ports.items():
             text = text.replace(f":{printed}", f":{mine}")
-        self.text = text
+        self.text = re.sub(r" \\\n +", " ", text)
         self.router = f"127.0.0.1:{ports['3017']}"
         self.gunicorn = f"127.0.0.1:{ports['3031']}"
 
@@ -51,7 +51,11 @@ class Readme:
         found = re.search(rf"^    ({re.escape(start)}.*)$|`({re.escape(start)}.*?)`", self.text, re.M)
         assert found, f"the README shows no command {start}"
         name, *arguments = shlex.split(found.group(1) or found.group(2))
-        return [*PROGRAMS[name](), *arguments]
+        command = [*PROGRAMS[name](), *arguments]
+        if "--exec" in command:
+            inner = command.index("--exec") + 1
+            command[inner : inner + 1] = PROGRAMS[command[inner]]()
+        return command
 
     def run(self, start: str, said: str = "") -> Process:
         """Start the command in the test's directory."""
@@ -74,17 +78,15 @@ def test_five_minutes(readme: Readme, servers: Servers) -> None:
     assert fetch(readme.router, "foo.com").status == 503
 
     uwsgi = readme.run("uwsgi --master", said="uWSGI")
-    gunicorn = readme.run("gunicorn --protocol", said="gunicorn")
-    gunicorn.wait_ready(lambda: is_listening(readme.gunicorn))
-    announcer = readme.run("uwsgirouterctl subscribe --server")
-    wait_until(lambda: answers(readme) == {b"uWSGI", b"gunicorn"}, 15.0, "both nodes serve")
+    announcer = readme.run("uwsgirouterctl subscribe --server", said="gunicorn")
+    wait_until(lambda: answers(readme) == {b"uWSGI", b"gunicorn"}, 30.0, "both nodes serve")
 
     asked = subprocess.run(readme.command("uwsgirouterctl request"), capture_output=True, text=True, timeout=20)
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout.startswith("HTTP/1.1 200 OK")
 
-    announcer.stop(2)
-    wait_until(lambda: answers(readme) == {b"uWSGI"}, 5.0, "gunicorn is out")
+    announcer.stop(2, 20)
+    assert answers(readme) == {b"uWSGI"}, "gunicorn is out"
     uwsgi.stop(2)
     wait_until(lambda: fetch(readme.router, "foo.com").status == 503, 5.0, "uWSGI is out")
 

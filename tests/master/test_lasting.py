@@ -130,8 +130,7 @@ def test_a_file_that_cannot_be_used_does_not_keep_it_from_starting(servers: Serv
     else:
         site.file.write_bytes(bytes_of[damage])
     router = site.router()
-    assert f"subscription-snapshot = {site.file}: starting without nodes" in router.log()
-    assert said[damage] in router.log()
+    assert said[damage] in router.wait_for_log(f"subscription-snapshot = {site.file}: starting without nodes", 15)
     node = site.announced(router, "a.example", servers.node(answer(b"served")))
     assert fetch(site.listen, "a.example").body == b"served"
     if damage == "directory":

@@ -4,8 +4,9 @@ One idea: a window over the node's clock (``unix``, whole seconds). What is olde
 what was seen is. The window is two seconds wide, since uWSGI dates an unsubscribe one second ahead: a node that leaves
 and comes back within that second is not an attack. It may even sign the bytes of an announcement of that second, or (in
 the next one) those of its farewell, since the command is not covered: so right after a farewell what was seen is let
-through as an announcement, once. A node is its key and its address as announced; it stays known after it left, for as long as its announcements could be
-replayed. (uWSGI compares with the node's first announcement only, and forgets the node when it leaves.)
+through as an announcement, once. A node is its key and its address as announced; it stays known after it left, for as
+long as its announcements could be replayed. (uWSGI compares with the node's first announcement only, and forgets the
+node when it leaves.)
 
 Pure: ``now`` is wall-clock seconds and is passed in. Invariants: whatever comes in whatever order, the same signed
 bytes are accepted at most once, but for a return; at most :data:`NODES_MAX` nodes of a key are remembered (what is
