@@ -165,6 +165,7 @@ def stage(request: pytest.FixtureRequest) -> Iterator[Stage]:
     try:
         made = Stage(servers, system=request.param == "system")
         yield made
+        made.app.kill()
         made.tap.stop()
     finally:
         servers.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 from typing import Protocol
@@ -169,22 +170,20 @@ def test_the_rhythm(town: Town, servers: Servers, start: Start) -> None:
     often = start("often.example", *checked, "--subscribe-freq", "1")
     start("seldom.example", "--subscribe-freq", "1000")
     late = start("late.example", "--start-unsubscribed", "--subscribe-freq", "1", "--master-fifo", fifo)
-    town.tap.wait_for("often.example", 3)
-    # An instance announces itself when it starts and a second later, and then as often as it is told.
-    assert len(town.tap.of("seldom.example")) <= 2
-    assert town.said("often.example") == town.said("checked.example") == town.said("seldom.example") == ["new"]
-
-    assert (town.said("late.example"), town.order("late.example")) == ([], [])
-    tell(late, "S", fifo)
+    town.tap.wait_for("checked.example")
     maintenance.touch()
     rounds = len(town.tap.of("often.example"))
     town.tap.wait_for("often.example", rounds + 1)  # the round in which the file came is over
     sent = len(town.tap.of("checked.example"))
     town.tap.wait_for("often.example", rounds + 3)
     assert len(town.tap.of("checked.example")) == sent
+    # An instance announces itself when it starts and a second later, and then as often as it is told.
+    assert len(town.tap.of("seldom.example")) <= 2
+    assert town.said("often.example") == town.said("checked.example") == town.said("seldom.example") == ["new"]
+    assert (town.said("late.example"), town.order("late.example")) == ([], [])
+    tell(late, "S", fifo)
     town.wait_for("late.example", "new")
-
-    often.stop()
+    often.signal(signal.SIGINT)
     town.wait_for("often.example", "new", "removing")
     assert (town.order("often.example"), town.order("checked.example")) == ([0, 1], [0])
 
@@ -249,3 +248,34 @@ def test_a_node_that_refused_is_back_when_it_announces_itself(town: Town) -> Non
     town.router.wait_for_log(f"{key} => marking {address} as failed")
     announce(town.router.server, key, address)
     town.router.wait_for_log(f"{key} => node is back: {address}")
+
+
+SLOWLY = "import time\ndef application(env, start):\n    time.sleep(1)\n    start('200 OK', [])\n    return [b'done']\n"
+
+
+@pytest.mark.parametrize(("how", "back"), [("q", False), ("p", True)], ids=["stops", "pauses and resumes"])
+def test_who_leaves_ends_its_requests(town: Town, servers: Servers, start: Start, how: str, back: bool) -> None:
+    """The node drains; one that is back before that is up at once."""
+    key, fifo = f"slow-{how}.example", servers.path("fifo")
+    Path(servers.path("app.py")).write_text(SLOWLY)
+    app = start(key, "--wsgi-file", servers.path("app.py"), "--master-fifo", fifo)
+    town.wait_for(key, "new")
+    with ThreadPoolExecutor(1) as pool:
+        request = pool.submit(fetch, town.router.address, key)
+        wait_until(lambda: "1 in flight" in stats(town.router), SLOW, "the request is under way")
+        tell(app, how, fifo)
+        town.wait_for(key, "new", "draining")
+        if back:
+            tell(app, how, fifo)
+            town.router.wait_for_log(f"{key} => node is back: {app.address}", SLOW)
+        assert request.result(SLOW).body == b"done"
+    if not back:
+        town.wait_for(key, "new", "draining", "removing")
+        assert f"{key} => removing node: {app.address} (drained)" in town.router.log()
+
+
+def stats(router: Router) -> str:
+    """The router's line about itself."""
+    before = router.log().count("] stats: ")
+    router.signal(signal.SIGUSR1)
+    return router.wait_for_log("] stats: ", SLOW, before + 1).rpartition("] stats: ")[2]

@@ -44,9 +44,12 @@ def owned(servers: Servers) -> str:
 
 
 def announce_as_both(court: Court, *keys: str) -> list[UwsgiApp]:
-    """An instance of root announces its keys, then one of nobody; a key ends with who announces it."""
+    """An instance of root announces its keys, then one of nobody; a key ends with who announces it.
+
+    The second one sends its credentials itself; for the first one the kernel adds them.
+    """
     apps = []
-    for who, options in (("root", ()), ("nobody", AS_NOBODY)):
+    for who, options in (("root", ()), ("nobody", (*AS_NOBODY, "--subscriptions-use-credentials"))):
         names = [f"{key}-{who}.example" for key in keys]
         apps.append(court.instance(*options, *(part for name in names for part in court.options(name))))
         court.tap.wait_for(names[-1])

@@ -167,7 +167,7 @@ def test_broken_blocks(block: bytes, reason: str, body: bytes) -> None:
 def test_as_many_variables_as_are_wanted() -> None:
     variables = [(b"a", b"1"), (b"b", b"2")]
     assert decode_vars(encode_packet(variables), 2) == variables
-    with pytest.raises(ProtocolError, match="^too many variables: more than 1"):
+    with pytest.raises(ProtocolError, match=r"^too many variables: more than 1"):
         decode_vars(encode_packet(variables), 1)
 
 

@@ -47,7 +47,7 @@ _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
 class SubscriptionServer:
-    """Reads the datagrams of ``sock``; ``accept`` gets each announcement that ``trust`` lets through, and its sender."""
+    """Reads the datagrams of ``sock``; ``accept`` gets what ``trust`` lets through, and who sent it."""
 
     def __init__(
         self,

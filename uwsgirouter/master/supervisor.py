@@ -38,6 +38,7 @@ from uwsgirouter.master.report import describe
 from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Sockets
 from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counter, Counters
+from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
@@ -91,6 +92,7 @@ class Supervisor:
             self.selector, log, Commands(self.registrar, self._inflight, self._settled, log).answer
         )
         self._next_tick = 0.0
+        self._long_lived = LongLived()
         self._touched = _mtimes(settings)
 
     @property
@@ -147,6 +149,7 @@ class Supervisor:
     def _tick(self, now: float) -> None:
         """Once a second: time passes for nodes and workers."""
         self.registrar.tick(now)
+        self._long_lived.look(len(self.table.nodes))
         self.attendants.tick(now)
         self.control.tick(now)
         beats = {

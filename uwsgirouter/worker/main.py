@@ -29,6 +29,7 @@ from uwsgirouter.log import Log, Throttle
 from uwsgirouter.model.cores import FullNodes
 from uwsgirouter.model.counters import Counter, Counters
 from uwsgirouter.model.in_flight import InFlight
+from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.slot import Balancing
 from uwsgirouter.model.slow_start import SlowStart
 from uwsgirouter.model.table import RouteTable
@@ -131,6 +132,7 @@ class Worker:
         self._term = self.loop.signal(signal.SIGTERM)
         self._unanswered = self.loop.timer(ANSWER_TIME, ANSWER_TIME)
         self._title = ""
+        self._long_lived = LongLived()
         self._errors = Throttle(self.log.block, 1)
 
     def run(self) -> int:
@@ -230,6 +232,7 @@ class Worker:
         self._inflight.look()
         self.table.balancing.grow()
         self.router.tick()
+        self._long_lived.look(len(self.table.nodes))
         self._show()
 
     def _beat(self) -> None:
