@@ -10,7 +10,7 @@ TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # More than a few such tests are no accident.
 AGAIN = $(PYTHON_IN_VENV) scripts/again.py
 
-.PHONY: run test check bench docs coverage clean
+.PHONY: run test check bench scale docs coverage clean
 
 run:
 	@scripts/setup run
@@ -31,6 +31,10 @@ check:
 bench:
 	@scripts/setup test
 	$(PYTHON_IN_VENV) -m scripts.bench
+
+scale:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m scripts.scale
 
 docs:
 	@scripts/setup check

@@ -184,6 +184,7 @@ def test_the_rhythm(town: Town, servers: Servers, start: Start) -> None:
     tell(late, "S", fifo)
     town.wait_for("late.example", "new")
     often.signal(signal.SIGINT)
+    town.tap.wait_for("often.example", command=1)
     town.wait_for("often.example", "new", "removing")
     assert (town.order("often.example"), town.order("checked.example")) == ([0, 1], [0])
 

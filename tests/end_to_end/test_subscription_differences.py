@@ -54,14 +54,14 @@ def close_when_read(connection: Connection) -> None:
 
 @pytest.mark.parametrize("bad", [reset_after_packet, close_when_read], ids=["resets", "closes"])
 def test_a_node_that_breaks_off_keeps_getting_requests_there(servers: Servers, bad: Handler) -> None:
-    """There it has its half of them for ever, and they fail; here it is tried three times, and the other answers."""
+    """There it has its half of them for ever, and they fail; here it is soon left alone, and the other one answers."""
     recorders = {"bad": servers.node(bad), "good": servers.node(record)}
     pair = Pair(servers, recorders)
     theirs, ours = pair.ask(16)
     assert shares(theirs) == {"bad": 8, "good": 8}
     assert "marking" not in pair.twins.routers[0].log()
     assert {names[-1] for names in ours} == {"good"}
-    assert sum("bad" in names for names in ours[:8]) == 3
+    assert 3 <= sum("bad" in names for names in ours) < 8
     pair.twins.routers[1].wait_for_log(f"{KEY} => leaving {recorders['bad'].address} alone for 1 s")
 
 

@@ -180,6 +180,7 @@ def test_a_node_that_reloads_is_back_at_once(court: Court) -> None:
     at_once = []
     for count in (1, 2):
         court.wait_taken("back.example", count)
+        wait_until(app.heeds_signals, SLOW, "it can be told to reload")
         app.signal(signal.SIGTERM)
         court.ours.wait_for_log("back.example => removing node", SLOW, count)
         before = len(court.tap.of("back.example", 0))

@@ -105,7 +105,7 @@ class Twins:
         self.own.append(self.servers.path(f"own-{number}.sock"))
         listen = "".join(f"fastrouter = {address}\n" for address in listening.values())
         lines = lines.replace("{server}", f"127.0.0.1:{free_udp_port()}").replace("{own}", self.own[-1])
-        return f"[uwsgi]\n{listen}fastrouter-error-pages = false\n{lines}\n"
+        return f"[uwsgi]\n{listen}fastrouter-error-pages = false\nfastrouter-ejection = false\n{lines}\n"
 
     def announce(self, key: str, address: str, **extra: int) -> None:
         """To both, and wait until both know it."""

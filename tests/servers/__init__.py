@@ -14,6 +14,9 @@ fails if a process is left behind, if a router had to be killed, or if a scripte
     vocabulary servers.directory                                 a short temporary directory (unix socket
     names are limited)
 
+``servers.uwsgi(..., system=True)``, ``servers.fastrouter(..., system=True)``: those of the system's packages, which
+know signatures; the wheel's do not. ``Tap`` (tests.servers.tap) keeps every datagram that is sent to it.
+
 Every started process (:class:`Process`) has ``pid``, ``log()``, ``wait_for_log(text)``, ``signal(number)``,
 ``stop(signal, deadline)`` -> exit code, ``kill()``, ``running``, ``children()``. :class:`Router` adds
 ``address`` (of the first listener), ``workers()`` (pids), ``wait_for_workers(n)``, ``hup()``,

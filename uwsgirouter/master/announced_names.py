@@ -112,8 +112,9 @@ class AnnouncedNames:
         """What the resolver of ``generation`` told."""
         if len(message) != 3 or not isinstance(message[1], str):
             return
-        what, name, said = message
-        assert isinstance(name, str)
+        what, name, said = message if len(message) == 3 else ("", "", "")
+        if not isinstance(name, str):
+            return
         if what == "hosts" and generation.names.learn(name, said):
             self._renamed(generation, name)
         if generation is not self._generation:

@@ -40,7 +40,7 @@ class Federation:
         """What the registry shall take of an announcement; None: nothing.
 
         :meth:`heard` is to be called when it has, and :meth:`done` in any case. ``sender`` is as recvfrom gives it.
-        Raises :class:`ProtocolError` for one that came back.
+        Raises :class:`ProtocolError` for one that came back, or when too many routers are known.
         """
         check_route(announce, self._resubscription.id)
         self._sender = sender

@@ -163,6 +163,8 @@ class Registrar:
 
     def node_faulty(self, id: int, count: int, now: float) -> None:
         """A worker gave ``count`` requests to node ``id``, which took them and did not answer."""
+        if self._generation is not None and not self._generation.settings.flag("fastrouter-ejection"):
+            return
         self._publish(self.registry.fault(id, now, count), "", now)
 
     def order(self, key: bytes, address: Address, order: Order, who: str, now: float) -> None:

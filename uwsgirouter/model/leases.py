@@ -6,7 +6,8 @@ falls silent its nodes expire like others. What a name means is found out elsewh
 names, :meth:`Leases.learn` and :meth:`Leases.fail` what came of it. A name that cannot be looked up keeps its last
 meaning. Pure: ``now`` (monotonic seconds) is passed in.
 
-Invariants: at most :data:`NAMES_MOST` names and :data:`LEASES_MOST` leases are held, whoever announces; an address
+Invariants: at most :data:`NAMES_MOST` names, :data:`LEASES_MOST` leases and :data:`ADDRESSES_MOST` addresses of all
+leases together are held, whoever announces, so that one datagram cannot make thousands of nodes for ever; an address
 takes leave of a key only when no other lease of that key and port has it.
 """
 
@@ -24,6 +25,8 @@ from uwsgirouter.settings.address import NOWHERE, Address, at_host
 NAMES_MOST = 1024
 """Names that are looked up at a time."""
 LEASES_MOST = 65536
+ADDRESSES_MOST = 65536
+"""As many as there can be nodes."""
 IDLE = 60.0
 """Seconds for which a name that nobody announces any more is still looked up: a node that restarts is back at once,
 and nobody can have names come and go faster than that."""
@@ -67,6 +70,8 @@ class Leases:
         self._names: dict[str, Name] = {}
         self._holders: Counter[Identity] = Counter()
         """By key, IP address and port: how many leases have it."""
+        self._addresses = 0
+        """Of all leases together."""
         self._news: dict[str, None] = {}
         self._accepted: list[Announce] = []
 
@@ -114,6 +119,8 @@ class Leases:
         lease.renewed = now
         _, gone = self._settle(lease, name.hosts)
         lease.joined = ()
+        if not lease.hosts:
+            raise ProtocolError("too many names", f"{name_of(announce.address)}: {ADDRESSES_MOST} addresses are used already")
         return [*_standing_for(announce, lease.hosts), *gone]
 
     def learn(self, text: str, hosts: Hosts, now: float) -> list[Announce]:
@@ -163,7 +170,7 @@ class Leases:
         name = self._names[identity[1]]
         name.hosts = name.hosts or hosts
         lease.acknowledged = bool(hosts)
-        self._hold(lease, hosts)
+        self._hold(lease, self._fitting(lease, hosts))
 
     # -- the parts --------------------------------------------------------------------------------------------------
 
@@ -200,6 +207,7 @@ class Leases:
     def _settle(self, lease: Lease, hosts: Hosts) -> tuple[Hosts, list[Announce]]:
         """``lease`` means ``hosts``: which are new, and what has to leave."""
         before, vassal = lease.hosts, lease.announce.vassal
+        hosts = self._fitting(lease, hosts)
         if vassal:  # one program at one place; its node moves there, and need not leave
             hosts = before if before and before[0] in hosts else hosts[:1]
         if hosts == before:
@@ -211,10 +219,15 @@ class Leases:
             self._accepted.append(lease.announce)
         return tuple(host for host in hosts if host not in known), [] if vassal else _leaving(lease.announce, free)
 
+    def _fitting(self, lease: Lease, hosts: Hosts) -> Hosts:
+        """So many of ``hosts`` as there is room for."""
+        return hosts[: max(0, ADDRESSES_MOST - self._addresses + len(lease.hosts))]
+
     def _hold(self, lease: Lease, hosts: Hosts) -> Hosts:
         """``lease`` has ``hosts``, and none beside them; the addresses that nobody has now."""
         key, port = lease.announce.key, lease.announce.address.port
         before, lease.hosts = lease.hosts, hosts
+        self._addresses += len(hosts) - len(before)
         self._holders.update((key, host, port) for host in hosts)
         free = []
         for host in before:

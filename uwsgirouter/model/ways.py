@@ -5,7 +5,8 @@ way. Of each origin of a key only the shortest ways are taken, so a request neve
 the node than this one, and comes back to none; and a router leaves only when the last origin that it stood for did.
 Pure: ``now`` is passed in. What uWSGI passes on names nobody: it is taken for a node's own announcement.
 
-Invariant: at most :data:`WAYS_MAX` origins are remembered.
+Invariant: at most :data:`WAYS_MAX` origins are remembered, :data:`ROUTERS_MAX` routers of each, and
+:data:`ORIGINS_MAX` origins of a router under one key; what is looked at for one announcement is no more than that.
 """
 
 from __future__ import annotations
@@ -14,12 +15,17 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import replace
 
+from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.forwarding import backup_of
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings.address import Kind
 
 WAYS_MAX = 1 << 18
 """Origins of all keys together; beyond that the one heard of longest ago is forgotten."""
+ROUTERS_MAX = 64
+"""Routers that are as near to one origin."""
+ORIGINS_MAX = 256
+"""Origins for which one router stands under one key; there are as many as other routers."""
 
 Identity = tuple[Kind, str, int]
 Mark = tuple[bytes, bytes]
@@ -39,7 +45,7 @@ class Ways:
     def hear(self, announce: Announce, now: float) -> Announce | None:
         """What the registry shall take of an announcement that passed other routers; None: nothing.
 
-        Others are given back as they are.
+        Others are given back as they are. Raises :class:`ProtocolError` when there is no room for one.
         """
         if not announce.route:
             return announce
@@ -55,6 +61,7 @@ class Ways:
             return None
         for other in [other for other, (hops, _) in ways.items() if hops > announce.hops and other != identity]:
             self._forget(mark, other)
+        self._check_room(mark, identity)
         self._note(mark, identity, announce.hops, now)
         return replace(announce, backup=backup_of(min(self._origins[announce.key, identity].values())))
 
@@ -72,6 +79,13 @@ class Ways:
             keys.append(mark[0])
             self._drop(mark)
         return keys
+
+    def _check_room(self, mark: Mark, identity: Identity) -> None:
+        ways, origins = self._ways.get(mark, {}), self._origins.get((mark[0], identity), {})
+        if identity not in ways and len(ways) >= ROUTERS_MAX:
+            raise ProtocolError("too many routers", f"{ROUTERS_MAX} pass on what router {mark[1].decode()} serves")
+        if mark[1] not in origins and len(origins) >= ORIGINS_MAX:
+            raise ProtocolError("too many routers", f"{identity[1]} stands for {ORIGINS_MAX} routers under this key")
 
     def _note(self, mark: Mark, identity: Identity, hops: int, now: float) -> None:
         self._ways.setdefault(mark, {})[identity] = (hops, now)

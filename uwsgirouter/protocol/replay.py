@@ -10,7 +10,8 @@ node when it leaves.)
 
 Pure: ``now`` is wall-clock seconds and is passed in. Invariants: whatever comes in whatever order, the same signed
 bytes are accepted at most once, but for a return; at most :data:`NODES_MAX` nodes of a key are remembered (what is
-forgotten leaves its time behind, which nothing older may pass).
+forgotten leaves its time behind, which nothing older may pass), and :data:`ALL_MAX` of all keys: beyond that, nobody
+new is accepted.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ SEEN_MAX = 32
 """Announcements of a node that are remembered for the window; more in two seconds are refused."""
 NODES_MAX = 65536
 """Nodes remembered for one key."""
+ALL_MAX = 1 << 18
+"""Nodes remembered in all. (Whoever holds one key may sign for many: those of all mount points of a host.)"""
 
 
 class _Node:
@@ -58,11 +61,12 @@ class Replays:
         """By key and address, the node heard of longest ago first."""
         self._floors: dict[bytes, int] = {}
         """By key: the clock of the newest announcement of nodes that are not remembered one by one."""
+        self._size = 0
         self.admitted = 0
         """How many announcements were accepted, ever."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._keys.values()))
+        return self._size
 
     def check(
         self,
@@ -86,6 +90,8 @@ class Replays:
         if unix < (node.oldest if node is not None else self._floors.get(key, -1) + 1):
             raise ProtocolError("replayed", f"unix={unix} is older than what {address} sent before")
         if node is None:
+            if self._size >= ALL_MAX:
+                raise ProtocolError("too many nodes", f"{ALL_MAX} nodes that sign are known already")
             return
         if sha256(signed).digest() in node.seen and (leaving or not node.may_return(now)):
             raise ProtocolError("replayed", f"{address} sent this announcement before")
@@ -108,8 +114,10 @@ class Replays:
         node = nodes.get(address)
         if node is None:
             node = nodes[address] = _Node(unix, max(unix - WINDOW, self._floors.get(key, -1) + 1))
+            self._size += 1
             if len(nodes) > NODES_MAX:
                 _, forgotten = nodes.popitem(last=False)
+                self._size -= 1
                 self._raise_floor(key, forgotten.newest)
         elif unix > node.newest:
             node.newest = unix
@@ -131,6 +139,7 @@ class Replays:
                 del nodes[address]
             if not nodes:
                 del self._keys[key]
+        self._size = sum(map(len, self._keys.values()))
         self._floors = {key: floor for key, floor in self._floors.items() if floor >= horizon}
 
     def rows(self) -> Iterator[tuple[bytes, str, int]]:
@@ -151,3 +160,4 @@ class Replays:
                 self._keys.setdefault(key, OrderedDict())[address] = _Node(newest, newest + 1)
             else:
                 self._raise_floor(key, newest)
+        self._size = sum(map(len, self._keys.values()))

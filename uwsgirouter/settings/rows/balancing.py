@@ -55,6 +55,13 @@ ROWS = (
         default="100",
     ),
     Option(
+        "fastrouter-ejection",
+        "router",
+        Type.BOOL,
+        "leave a node alone for some seconds that took three requests within ten seconds and did not answer them",
+        default="true",
+    ),
+    Option(
         "fastrouter-sticky",
         "router",
         Type.TEXT,
