@@ -182,3 +182,14 @@ def test_a_node_that_goes_while_the_list_is_taken(desk: Desk) -> None:
     left = [json.loads(line) for line in lines]
     assert [row["node"]["node"] for row in left[:-1]] == ["/run/a.sock", "127.0.0.1:1", "127.0.0.1:1"]
     assert left[-1]["nodes"] == 4
+
+
+def test_the_tls_files_that_a_node_announced_are_shown() -> None:
+    desk = Desk()
+    announce = Announce(b"tls.com", parse_peer("127.0.0.1:9"), sni_key=b"/k", sni_crt=b"/c")
+    desk.registrar.registry.announce(announce, 10.0)
+    (node,), _ = desk.ask("nodes", key="tls.com")
+    assert node["sni"] == ["/k", "/c", ""]
+    desk.registrar.registry.announce(Announce(b"tls.com", parse_peer("127.0.0.1:9")), 11.0)
+    (node,), _ = desk.ask("nodes", key="tls.com")
+    assert node["sni"] is None, "the last word counts"

@@ -80,7 +80,8 @@ class Commands:
             _check_fields(command, request, needed, allowed)
             return run(command, request, peer)
         except Refused as error:
-            return iter((complaint(error.trouble, str(error)),))
+            settled = self._settled() if error.trouble in (Trouble.NO_KEY, Trouble.NO_NODE) else None
+            return iter((complaint(error.trouble, str(error), settled),))
         except ProtocolError as error:
             return iter((complaint(Trouble.REQUEST, f"a request is a line with a JSON object: {error}"),))
 
@@ -128,6 +129,7 @@ class Commands:
             "algo": node.algo,
             "modifiers": list(node.modifiers),
             "vassal": to_text(node.vassal),
+            "sni": [to_text(path) for path in node.sni] if node.sni else None,
             "announced": round(wall + node.seen, 3) if node.seen else None,
         }
 

@@ -94,7 +94,7 @@ class Announced:
     def _welcome(self, announce: Announce, state: State, now: float) -> list[Change]:
         id = self._roll.numbers.take(now)
         if id is None:
-            return [Change(Happening.FULL, announce.key, announce.address)]
+            return [Change(Happening.FULL, announce.key, announce.address, None, announce.vassal)]
         changes = []
         if announce.key not in self._roll.table.slots:
             changes.append(Change(Happening.NEW_POOL, announce.key, announce.address))
@@ -104,6 +104,7 @@ class Announced:
             changes.append(self._roll.insert(put, Happening.NEW, "announced"))
         else:
             changes.append(self._roll.insert(put, Happening.NEW_VASSAL, "its vassal is started when it is needed"))
+        self._roll.table.nodes[id].sni = announce.sni
         if state is State.UP:
             self._roll.by_age[id] = None
             self._roll.table.nodes[id].seen = now
@@ -129,12 +130,15 @@ class Announced:
         """It is there."""
         node.seen = now
         node.load = announce.load
+        node.sni = announce.sni
         self._roll.by_age[node.id] = None
         self._roll.by_age.move_to_end(node.id)
         self._roll.draining.discard(node.id)
 
     def _stand_by(self, node: Node | None, announce: Announce, now: float) -> list[Change]:
         """Its vassal can be started: somebody said so, or the vassal itself when it stopped."""
+        if not self._roll.vassals.has_room(None if node is None else node.id):
+            return [Change(Happening.FULL, announce.key, announce.address, None, announce.vassal)]
         if node is None:
             return self._welcome(announce, State.INACTIVE, now)
         changes = self._replace_namesake(node, announce, now)

@@ -67,6 +67,7 @@ class Node:
         "seen",
         "share",
         "since",
+        "sni",
         "sockaddr",
         "state",
         "token",
@@ -96,6 +97,8 @@ class Node:
         self.state = State.UP
         self.order = Order.READY
         """An operator's word. While it is not READY, ``state`` is never one of :data:`SERVING`."""
+        self.sni: tuple[bytes, bytes, bytes] | None = None
+        """The master's: TLS files that it announced, for whoever asks; the router does not use them."""
         self.why = ""
         """The master's: why it is in this state, in a few words."""
         self.seen = 0.0

@@ -164,7 +164,11 @@ class Slot:
 
     def candidates(self) -> list[Node]:
         """The nodes that are up, of the best backup level that has any; for the slow paths, it looks at all nodes."""
-        up = [node for node in self.nodes if node.state in SERVING]
+        return self.left(())
+
+    def left(self, tried: Container[Node]) -> list[Node]:
+        """The nodes that are up and not of ``tried``, of the best level that has any; it looks at all nodes, too."""
+        up = [node for node in self.nodes if node.state in SERVING and node not in tried]
         level = min((node.backup for node in up), default=0)
         return [node for node in up if node.backup == level]
 

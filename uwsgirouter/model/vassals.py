@@ -13,6 +13,9 @@ from uwsgirouter.model.node import Node
 
 STANDING_TOLERANCE = 7200.0
 """Seconds for which an inactive announcement holds."""
+STANDING_MOST = 32768
+"""Vassals that can be started: half of the nodes that there can be. They stay for hours, so a flood of them must not
+keep out those that run."""
 
 
 class Vassals:
@@ -40,6 +43,10 @@ class Vassals:
     def stands_by(self, id: int) -> bool:
         """Whether the node's vassal can be started."""
         return id in self._standing
+
+    def has_room(self, id: int | None) -> bool:
+        """Whether it can be said of this node (None: of a new one)."""
+        return id in self._standing or len(self._standing) < STANDING_MOST
 
     def said(self, id: int) -> float | None:
         """When that was said last; None when nobody says it."""

@@ -43,9 +43,10 @@ def decode_line(line: bytes) -> dict[str, object]:
     return value
 
 
-def complaint(trouble: Trouble, reason: str) -> bytes:
-    """The last line of an answer that is none."""
-    return encode_line({"error": reason, "trouble": trouble.value})
+def complaint(trouble: Trouble, reason: str, settled: bool | None = None) -> bytes:
+    """The last line of an answer that is none. ``settled``: whether every worker knows, when nodes were asked for."""
+    known = {} if settled is None else {"settled": settled}
+    return encode_line({"error": reason, "trouble": trouble.value, **known})
 
 
 def to_text(data: bytes) -> str:

@@ -85,6 +85,12 @@ class Announce:
         return self.route[0] if self.route else b""
 
     @property
+    def sni(self) -> tuple[bytes, bytes, bytes] | None:
+        """Key, certificate and authority file of a TLS front end; None when it names none."""
+        found = (self.sni_key, self.sni_crt, self.sni_ca)
+        return found if any(found) else None
+
+    @property
     def hops(self) -> int:
         """How many routers passed it on."""
         return len(self.route)
