@@ -56,7 +56,7 @@ def close_when_read(connection: Connection) -> None:
 def test_a_node_that_breaks_off_keeps_getting_requests_there(servers: Servers, bad: Handler) -> None:
     """There it has its half of them for ever, and they fail; here it is soon left alone, and the other one answers."""
     recorders = {"bad": servers.node(bad), "good": servers.node(record)}
-    pair = Pair(servers, recorders)
+    pair = Pair(servers, recorders, "fastrouter-ejection = true\n")
     theirs, ours = pair.ask(16)
     assert shares(theirs) == {"bad": 8, "good": 8}
     assert "marking" not in pair.twins.routers[0].log()

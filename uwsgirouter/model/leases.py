@@ -120,7 +120,8 @@ class Leases:
         _, gone = self._settle(lease, name.hosts)
         lease.joined = ()
         if not lease.hosts:
-            raise ProtocolError("too many names", f"{name_of(announce.address)}: {ADDRESSES_MOST} addresses are used already")
+            used = f"{name_of(announce.address)}: {ADDRESSES_MOST} addresses are used already"
+            raise ProtocolError("too many names", used)
         return [*_standing_for(announce, lease.hosts), *gone]
 
     def learn(self, text: str, hosts: Hosts, now: float) -> list[Announce]:
