@@ -231,8 +231,9 @@ def test_five_thousand_faults_leave_nothing_behind(started: Servers) -> None:
     assert faults.greenlets() <= greenlets + DISK_THREADS
     assert site.memory() - memory < 3 << 20
     assert site.router.workers() == [site.worker]
+    # The number of sessions is written once a second only, so the last of them may just be ending.
+    wait_until(lambda: site.stats().numbers["in flight"] == 0, 5, "no request is counted as under way")
     counted = site.stats()
-    assert counted.numbers["in flight"] == 0
     assert counted.numbers["requests"] > 4000
     seen = {
         *("node-reset", "node-closed", "mapper-failed", "mapper-timeout", "no-node", "too-large", "bad-packet"),
