@@ -126,6 +126,11 @@ def test_any_text_is_one_line(text: str) -> None:
     assert re.fullmatch(STAMP.encode() + rb"[^\n\r]*\n", data)
 
 
+def test_what_others_said_does_nothing_to_a_terminal(reader: Reader) -> None:
+    Log().line("caf\xe9 \x1b[2J \x9b2J \u202e \t")
+    assert reader.read().decode().endswith(r"café \x1b[2J \x9b2J \u202e \t".replace(r"caf\xe9", "caf\xe9") + "\n")
+
+
 # -- a reader that does not read, or is not there -------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ class Log:
         second = int(time.time())
         if self._stamp[0] != second:
             self._stamp = (second, time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(second)))
-        data = (self._stamp[1] + text.replace("\n", "\\n").replace("\r", "\\r")).encode("utf-8", "backslashreplace")
+        data = (self._stamp[1] + _one_line(text)).encode("utf-8", "backslashreplace")
         self._write(data[: LINE_MAX - 1] + b"\n")
 
     def say(self, text: str) -> None:
@@ -56,6 +56,13 @@ class Log:
         except OSError:
             pass  # nobody is left to tell: the count below is all that can be done
         self.dropped += 1
+
+
+def _one_line(text: str) -> str:
+    """Without what ends a line or does something to a terminal: much of a log was said by others."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 class Throttle:

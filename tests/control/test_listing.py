@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from uwsgirouter.control.listing import age, name, shown, sort, table
+from uwsgirouter.control.base import shown
+from uwsgirouter.control.listing import age, name, sort, table
 
 NOW = 1_000_000.0
 

@@ -31,7 +31,7 @@ from uwsgirouter.control.main import run
 PATIENCE = 20.0
 Request = dict[str, object]
 Lines = list[object]
-NO_KEY = {"error": "no nodes under key foo.com; there are no nodes at all", "trouble": "no-key"}
+NO_KEY = {"error": "no nodes under key foo.com; there are no nodes at all", "trouble": "no-key", "settled": True}
 
 
 def answer(*rows: object, settled: bool = True) -> Lines:
@@ -236,7 +236,7 @@ def test_wait(router: Scripted, said: Callable[[], str]) -> None:
     assert said() == "foo.com: 2 of 3 nodes are up\n"
     router.answers = [answer(one)]
     assert run(["wait", "foo.com", "--min-nodes", "2", "--timeout", "0.2"]) is Exit.TIMEOUT
-    assert "foo.com: 1 nodes are up, not 2 within 0.2 s" in said()
+    assert "not within 0.2 s: foo.com: 1 of 1 nodes are up, not 2" in said()
 
 
 # -- what can go wrong ----------------------------------------------------------------------------------------------
@@ -311,3 +311,32 @@ def test_configurations_that_do_not_tell(servers: Servers, said: Callable[[], st
     config.write_text("[uwsgirouter]\nfastrouter = :0\nchdir = /nowhere\ncontrol-socket = c.sock\n")
     assert run(["nodes", "-c", str(config)]) is Exit.NO_CONNECTION
     assert "cannot connect to /nowhere/c.sock" in said()
+
+
+def test_a_long_wait_says_what_it_waits_for(
+    router: Scripted, said: Callable[[], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uwsgirouter.control.ordering.TELL_AFTER", 0.1)
+    router.answers = [answer(DRAINED), *[answer(IDLE, settled=False)] * 4, answer(IDLE)]
+    assert run(["drain", *FOO, "--wait"]) is Exit.OK
+    told, done = said().splitlines()[::-1]
+    assert told.startswith("uwsgirouterctl drain: waiting: 127.0.0.1:3031: draining, 0 requests under way")
+    assert told.endswith("; a worker does not know it yet")
+    assert done.startswith("foo.com 127.0.0.1:3031: draining")
+    router.answers = [answer(row(), settled=False)]
+    assert run(["wait", "foo.com", "--min-nodes", "1", "--timeout", "0.15"]) is Exit.TIMEOUT
+    assert said().endswith("not within 0.15 s: foo.com: 1 nodes are up; a worker does not know it yet\n")
+
+
+def test_what_was_announced_does_nothing_to_a_terminal(router: Scripted, said: Callable[[], str]) -> None:
+    router.answers = [[{"error": "the keys are \x1b[2J\nfoo\udcff", "trouble": "no-key"}]]
+    assert run(["nodes", "foo.com"]) is Exit.NOT_FOUND
+    assert said() == "uwsgirouterctl nodes: the keys are \\x1b[2J\\nfoo\\xff\n"
+
+
+def test_a_path_that_is_no_socket(said: Callable[[], str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert run(["nodes", "--control", str(tmp_path / "file")]) is Exit.NO_CONNECTION
+    assert said().endswith("/file: it is not a socket\n")
+    assert run(["nodes", "--control", ""]) is Exit.USAGE
+    assert "--control is empty" in said()

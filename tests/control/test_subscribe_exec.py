@@ -236,3 +236,11 @@ def test_whatever_stands_behind_is_the_commands(capfd: pytest.CaptureFixture[str
     for introducer in ("--exec", "--"):
         assert run([*fixed, introducer, sys.executable, *words]) == 0
         assert "['--every', '--', '--exec', '-h']" in capfd.readouterr().out
+
+
+def test_a_server_that_is_stopped_is_woken_to_end(runner: Runner) -> None:
+    process = runner.start()
+    runner.tap.wait_for("foo.com")
+    (child,) = process.children()
+    child.suspend()
+    assert process.stop(signal.SIGTERM) == 3

@@ -11,9 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import pytest
+
 from tests.master.watching import assert_no_failure, load, wait_for_serving
-from tests.servers import Connection, Router, Servers, answer, fetch, local, wait_until
+from tests.servers import Client, Connection, Router, Servers, answer, fetch, get, local, wait_until
 from tests.servers.programs import environment
+from tests.servers.wire import Reply
 from uwsgirouter.control.base import Exit
 from uwsgirouter.control.finding import VARIABLE
 
@@ -49,7 +52,7 @@ class Operator:
 class Site:
     """A router with three announced nodes that say their names."""
 
-    def __init__(self, servers: Servers, *lines: str) -> None:
+    def __init__(self, servers: Servers, *lines: str, cores: str = "0") -> None:
         self.operator = Operator(servers.path("c.sock"))
         self.slow: list[bytes] = []
         self.pause = threading.Event()
@@ -60,7 +63,7 @@ class Site:
         config += [f"control-socket = {self.operator.path}", "fastrouter-processes = 2", *lines, ""]
         self.router: Router = servers.router(config="\n".join(config))
         for node in self.nodes:
-            servers.announcer(self.router.server, KEY, node.address, "--every", "0.2")
+            servers.announcer(self.router.server, KEY, node.address, "--every", "0.2", "--cores", cores)
         wait_for_serving(self.router, 2)
         self.operator.run("wait", KEY, "--min-nodes", "3", "--timeout", "30")
 
@@ -181,3 +184,43 @@ control-socket = {operator.path}
     assert fetch(router.address, KEY).status == 503
     operator.run("ready", "-", node.address, "--wait", "--timeout", "30")
     assert fetch(router.address, KEY).body == b"static"
+
+
+@pytest.mark.parametrize("limits", [False, True])
+def test_a_drained_node_keeps_the_clients_of_its_cookie(servers: Servers, limits: bool) -> None:
+    """And when its cores are limited they wait for it in the line, though nobody else may have it."""
+    site = Site(servers, "fastrouter-sticky = ROUTE", "subscription-limit-cores = true", cores="1" if limits else "0")
+    operator = site.operator
+
+    def ask(cookie: str = "", path: str = "/") -> Client:
+        client = servers.client(site.router.address)
+        client.send_packet(get(KEY, path, extra=[(b"HTTP_COOKIE", cookie.encode())]))
+        return client
+
+    def own(reply: Reply) -> str:
+        return (reply.header("set-cookie") or "").partition(";")[0]
+
+    cookies: dict[bytes, str] = {}
+    while len(cookies) < 3:
+        reply = ask().reply()
+        cookies[reply.body] = own(reply)
+    node = site.nodes[0].address
+    operator.run("drain", KEY, node, "--wait", "--timeout", "30")
+    replies = [ask(cookies[b"0"]).reply() for _ in range(8)]
+    assert {(reply.body, own(reply)) for reply in replies} == {(b"0", "")}
+    assert b"0" not in {ask().reply().body for _ in range(12)}
+    site.pause.clear()
+    slow = [ask(cookies[b"0"], "/slow")]
+    wait_until(lambda: site.slow == [b"0"], PATIENCE, "its client is being served")
+    slow.append(ask(cookies[b"0"], "/slow"))
+    if not limits:
+        wait_until(lambda: site.slow == [b"0"] * 2, PATIENCE, "nothing limits it")
+    assert b"0" not in {ask().reply().body for _ in range(8)}, "others are served meanwhile"
+    site.pause.set()
+    assert [client.reply().body for client in slow] == [b"0"] * 2
+
+    operator.run("down", KEY, node, "--wait", "--timeout", "30")
+    moved = ask(cookies[b"0"]).reply()
+    assert moved.body != b"0" and own(moved) == cookies[moved.body], "one that is down serves nobody"
+    operator.run("ready", KEY, node, "--wait", "--timeout", "30")
+    assert {ask(cookies[b"0"]).reply().body for _ in range(4)} == {b"0"}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from uwsgirouter.master import acknowledgements as acknowledgements_module
 from uwsgirouter.master.acknowledgements import Acknowledgements
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings.address import parse_peer
@@ -76,3 +77,20 @@ def test_after_it_was_closed_it_opens_anew(acknowledgements: Acknowledgements, t
             acknowledgements.send(asking(f"{tmp_path}/told"))
             acknowledgements.close()
     assert acknowledgements.sent == 2
+
+
+def test_only_so_many_in_a_second(
+    acknowledgements: Acknowledgements, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has nodes come and go names where they are told so, too."""
+    monkeypatch.setattr(acknowledgements_module, "PER_SECOND", 3)
+    now = [5.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(f"{tmp_path}/told")
+        for _ in range(5):
+            acknowledgements.send(asking(f"{tmp_path}/told"))
+        assert (acknowledgements.sent, acknowledgements.lost) == (3, 2)
+        now[0] = 6.0
+        acknowledgements.send(asking(f"{tmp_path}/told"))
+    assert (acknowledgements.sent, acknowledgements.lost) == (4, 2)

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import dns.rcode
 import pytest
@@ -17,8 +18,11 @@ from tests.servers import Router, Servers, announce, answer, fetch, free_udp_por
 from tests.servers.names import NameServer
 from tests.servers.programs import PROJECT
 from tests.servers.wire import UNSUBSCRIBE
+from uwsgirouter.master.announced_names import AnnouncedNames
 from uwsgirouter.master.lookup import Found
 from uwsgirouter.protocol.messages import encode_message
+from uwsgirouter.protocol.subscription import Announce
+from uwsgirouter.settings.address import parse_peer
 
 # -- the process ----------------------------------------------------------------------------------------------------
 
@@ -258,3 +262,20 @@ def test_names_survive_a_restart_without_a_name_server(site: Site) -> None:
     wait_until(
         lambda: announce(site.hears, "a.example", f"app.test:{port}") or b"second" in site.bodies(), 30, "it moved"
     )
+
+
+def test_nonsense_of_a_resolver_is_no_end_of_the_master() -> None:
+    """It parses what strangers say, and is told nothing that the master could not do without."""
+    names = AnnouncedNames(Lines(), lambda *_: None, lambda *_: None, lambda *_: None)
+    generation = Mock(settings=Mock(flag=lambda _: True))
+    generation.names.learn.return_value = False
+    generation.names.hosts = {}
+    generation.duties = []
+    names.adopt(generation)
+    names.hear(Announce(b"k", parse_peer("app.test:80")), 1.0)
+    (duty,) = generation.duties
+    for odd in (["hosts"], ["hosts", 5, []], ["hosts", "app.test", "x", "y"], ["hosts", "app.test", [5]]):
+        duty.hear(odd)
+    assert names.leases.names == {"app.test": ()}
+    duty.hear(["hosts", "app.test", ["192.0.2.1"]])
+    assert names.leases.names == {"app.test": ("192.0.2.1",)}

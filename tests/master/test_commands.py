@@ -193,3 +193,15 @@ def test_the_tls_files_that_a_node_announced_are_shown() -> None:
     desk.registrar.registry.announce(Announce(b"tls.com", parse_peer("127.0.0.1:9")), 11.0)
     (node,), _ = desk.ask("nodes", key="tls.com")
     assert node["sni"] is None, "the last word counts"
+
+
+def test_that_somebody_is_gone_is_known_to_all_workers_or_not_yet(desk: Desk) -> None:
+    for desk.settled in (False, True):
+        for question in (
+            {"command": "nodes", "key": "bar.com"},
+            {"command": "drain", "key": "foo.com", "node": "/none"},
+        ):
+            (answer,) = desk.ask_line(json.dumps(question).encode())
+            assert answer["settled"] is desk.settled
+    (answer,) = desk.ask_line(b"{}")
+    assert "settled" not in answer

@@ -305,3 +305,19 @@ def test_a_slow_reader_of_a_large_answer(servers: Servers) -> None:
         assert slow.answer()[1]["nodes"] == count + 1
     assert is_well(path), "who leaves with half an answer unread is forgotten"
     assert router.stop(signal.SIGTERM) == 0
+
+
+def test_a_relative_path_when_the_working_directory_is_gone(servers: Servers) -> None:
+    """A reload that cannot be is a log line."""
+    directory = servers.directory / "gone"
+    directory.mkdir()
+    _, text = config(servers, "c.sock", f"chdir = {directory}")
+    lines = [line if not line.startswith("control-socket") else "control-socket = c.sock" for line in text.splitlines()]
+    router = servers.router(config="\n".join([*lines, ""]))
+    wait_until((directory / "c.sock").exists, PATIENCE, "it is bound")
+    (directory / "c.sock").unlink()
+    directory.rmdir()
+    router.hup()
+    router.wait_for_log("control-socket = c.sock: a relative path, and the working directory is gone", PATIENCE)
+    router.wait_for_log("the old configuration stays in use", PATIENCE)
+    assert router.running

@@ -6,6 +6,8 @@ import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -296,3 +298,33 @@ def test_what_could_not_be_read_is_kept(tmp_path: Path) -> None:
     assert desk.tick(INTERVAL)
     assert bad.read_bytes() == b"precious\n", "once only"
     desk.saver.finish(desk.now)
+
+
+MASTER = """
+import os, sys, time
+from uwsgirouter.log import Log
+from uwsgirouter.master import snapshot_file
+from uwsgirouter.master.saver import Saver
+from uwsgirouter.model.snapshot import Snapshot
+
+snapshot_file.save = lambda *_: time.sleep(300)
+saver = Saver(Log(), lambda: Snapshot(0.0), lambda: 0)
+saver.adopt(sys.argv[1], time.monotonic())
+saver.changed()
+saver.tick(time.monotonic())
+print("writes", flush=True)
+time.sleep(300)
+"""
+
+
+def test_the_child_of_a_master_that_is_killed_writes_no_more(tmp_path: Path) -> None:
+    """The lock is gone, and the next router writes a file of the same name."""
+    with subprocess.Popen([sys.executable, "-c", MASTER, tmp_path / "nodes"], stdout=subprocess.PIPE) as master:
+        try:
+            assert master.stdout is not None
+            assert master.stdout.readline() == b"writes\n"
+            (child,) = psutil.Process(master.pid).children()
+            wait_until(lambda: "snapshot" in "".join(child.cmdline()), 15.0, "it has asked the kernel by then")
+        finally:
+            master.kill()
+    wait_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 15.0, "it is gone")

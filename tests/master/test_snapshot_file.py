@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -166,3 +167,16 @@ def test_a_file_system_without_locks_does_without(tmp_path: Path, monkeypatch: p
     assert snapshot_file.lock(str(tmp_path / "nodes")) is None
     with pytest.raises(FileNotFoundError):
         snapshot_file.lock(str(tmp_path / "none" / "nodes"))
+
+
+def test_a_pipe_or_a_directory_in_the_place_of_a_file_leaves_nothing_open(tmp_path: Path) -> None:
+    path = tmp_path / "nodes"
+    path.mkdir()
+    os.mkfifo(tmp_path / "nodes.lock")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        assert loaded(path)[0] is None
+        with contextlib.suppress(OSError):
+            descriptor = snapshot_file.lock(str(path))
+            assert descriptor is None
+    assert len(os.listdir("/proc/self/fd")) == before

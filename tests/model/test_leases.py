@@ -257,3 +257,18 @@ class World(RuleBasedStateMachine):
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(stateful_step_count=40)
+
+
+def test_there_is_room_for_so_many_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name with hundreds of addresses under thousands of keys would be millions of nodes."""
+    monkeypatch.setattr(module, "ADDRESSES_MOST", 5)
+    leases = known("10.0.0.1", "10.0.0.2", "10.0.0.3")
+    other = replace(SAID, key=b"other")
+    assert shown(leases.hear(other, 100.0)) == ["+10.0.0.1:3031", "+10.0.0.2:3031"], "as many as there is room for"
+    with pytest.raises(ProtocolError, match=r"app\.internal: 5 addresses are used already"):
+        leases.hear(replace(SAID, key=b"third"), 100.0)
+    assert leases.learn("app.internal", ("10.0.0.1",), 101.0) != []
+    assert shown(leases.hear(replace(SAID, key=b"third"), 102.0)) == ["+10.0.0.1:3031"], "others made room"
+    for key in (b"k", b"other", b"third"):
+        leases.hear(replace(SAID, key=key, leaving=True), 103.0)
+    assert leases._addresses == 0

@@ -360,3 +360,23 @@ def test_nobody_left_leaves_nothing_behind() -> None:
         assert router.table.nodes == {}
         assert vars(router.ways) == vars(Ways(TOLERANCE))
         assert router.passing.all() == []
+
+
+def test_routers_of_an_origin_and_origins_of_a_router_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each announcement looks at all of them: a flood of made-up ones must not make that thousands."""
+    monkeypatch.setattr("uwsgirouter.model.ways.ROUTERS_MAX", 3)
+    monkeypatch.setattr("uwsgirouter.model.ways.ORIGINS_MAX", 4)
+    ways = Ways(TOLERANCE)
+
+    def hear(router: int, origin: int) -> str:
+        try:
+            ways.hear(Announce(KEY, parse_peer(f"10.0.0.{router}:3017"), route=(id_of(origin),)), 0.0)
+        except ProtocolError as error:
+            return error.reason
+        return ""
+
+    assert [hear(router, 0) for router in range(5)] == [""] * 3 + ["too many routers"] * 2
+    assert [hear(0, origin) for origin in range(6)] == [""] * 4 + ["too many routers"] * 2
+    assert len(list(ways.routers(KEY, id_of(0)))) == 3
+    ways.expire(TOLERANCE + 1)
+    assert vars(ways) == vars(Ways(TOLERANCE)), "nothing is left"

@@ -102,6 +102,8 @@ def test_fields_of_tomorrow_are_read_over() -> None:
         (clothed(HEAD, {**NAME, "hosts": [1]}), "cannot be read"),
         (clothed(HEAD, {**WORD, "order": "go away"}), "cannot be read"),
         (clothed(HEAD, {**WORD, "weight": True}), "cannot be read"),
+        (clothed(HEAD, {**WORD, "weight": -5}), "cannot be read"),
+        (clothed(HEAD, {**NAME, "hosts": ["app.internal"]}), "cannot be read"),
         (clothed(HEAD, {**WORD, "a": ""}), "could not have been announced: an empty address"),
         (clothed(HEAD, {"k": "aw==", "a": 1, "unix": 7}), "cannot be read"),
         (clothed(HEAD, {"k": "aw==", "a": "/a", "unix": True}), "cannot be read"),
@@ -139,7 +141,8 @@ NODES = st.builds(
     st.sampled_from(State),
     *[TIMES] * 4,
 ).filter(lambda node: node.announce.address.kind is not Kind.NAME)
-LEASES = st.builds(SavedLease, st.just(NAMED), TIMES, st.lists(st.text(max_size=9), max_size=3).map(tuple))
+HOSTS = st.lists(st.ip_addresses().map(str), max_size=3).map(tuple)
+LEASES = st.builds(SavedLease, st.just(NAMED), TIMES, HOSTS)
 WORDS = st.builds(
     Word,
     st.binary(max_size=20),

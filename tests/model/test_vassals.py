@@ -330,3 +330,19 @@ def test_any_sequence_leaves_a_registry_that_makes_sense(steps: list[Step]) -> N
     world.expire(now + STANDING_TOLERANCE + TOLERANCE + 1)
     world.expire(now + 2 * (STANDING_TOLERANCE + TOLERANCE + 1))
     assert not world.table.nodes, "without a word of anybody nothing stays"
+
+
+def test_vassals_that_can_be_started_leave_room_for_those_that_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay for hours: a flood of them would keep others out for as long."""
+    monkeypatch.setattr("uwsgirouter.model.vassals.STANDING_MOST", 2)
+    world = World()
+    assert [world.stand_by(0.0, f"{n}.ini", f"/{n}") for n in range(3)] == [
+        [Happening.NEW_VASSAL],
+        [Happening.NEW_VASSAL],
+        [Happening.FULL],
+    ]
+    assert world.stand_by(1.0, "0.ini", "/0") == [], "those that are known stay"
+    assert world.run(2.0, "/3", "3.ini") == [Happening.NEW]
+    assert world.stand_by(3.0, "3.ini", "/3") == [Happening.FULL], "there is no way round it"
+    assert world.take_away(4.0, "0.ini", "/0") == [Happening.LEFT]
+    assert world.stand_by(5.0, "2.ini", "/2") == [Happening.NEW_VASSAL]

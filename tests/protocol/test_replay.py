@@ -248,3 +248,18 @@ def test_an_honest_node_with_a_growing_clock_is_never_refused(gaps: list[int]) -
     for gap in gaps:
         clock += gap + 1
         assert admit(replays, clock, now=clock) == ""
+
+
+def test_nodes_of_all_keys_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who holds the key of a host may sign for any mount point below it."""
+    monkeypatch.setattr(replay, "ALL_MAX", 3)
+    replays = Replays()
+    assert [admit(replays, NOW, key=b"foo.com/%d" % n) for n in range(5)] == [""] * 3 + ["too many nodes"] * 2
+    assert len(replays) == 3
+    assert admit(replays, NOW + 5, key=b"foo.com/1") == "", "those that are known go on"
+    replays.forget(NOW + DAY + 1, DAY)
+    assert len(replays) == 1
+    assert admit(replays, NOW + 5, key=b"foo.com/4") == ""
+    kept = Replays()
+    kept.restore(replays.rows())
+    assert len(kept) == 2

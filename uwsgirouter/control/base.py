@@ -57,6 +57,12 @@ class Command(NamedTuple):
     run: Callable[[argparse.Namespace], int]
 
 
+def shown(text: object) -> str:
+    """Text that cannot do anything to a terminal: what is not printable is escaped."""
+    whole = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in whole)
+
+
 def number(low: int, high: int) -> Callable[[str], int]:
     """An argparse type: a whole number from ``low`` to ``high``, both allowed."""
 

@@ -8,13 +8,15 @@ code. One connection serves any number of questions, one after the other.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
+import stat
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from uwsgirouter.control.base import Exit, Failure
+from uwsgirouter.control.base import Exit, Failure, shown
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.control import Trouble, decode_line, encode_line
 
@@ -35,11 +37,12 @@ _CODES = {
 
 
 class Refusal(Failure):
-    """The router does not do what it was asked; ``trouble`` says why."""
+    """The router does not do what it was asked; ``trouble`` says why. ``settled``: all workers know so."""
 
-    def __init__(self, trouble: Trouble, message: str) -> None:
+    def __init__(self, trouble: Trouble, message: str, settled: bool) -> None:
         super().__init__(_CODES[trouble], message)
         self.trouble = trouble
+        self.settled = settled
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,13 @@ class Answer:
 
     rows: list[Row]
     settled: bool
+
+
+def _is_socket(path: str) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return True
 
 
 class Channel:
@@ -68,7 +78,8 @@ class Channel:
                 Exit.NO_CONNECTION, "no such file; does the router run, and is this its control-socket?"
             )
         except ConnectionRefusedError:
-            self._close_and_fail(Exit.NO_CONNECTION, "nobody serves it; the router is not running")
+            reason = "nobody serves it; the router is not running" if _is_socket(path) else "it is not a socket"
+            self._close_and_fail(Exit.NO_CONNECTION, reason)
         except PermissionError:
             self._close_and_fail(Exit.DENIED, "permission denied; only root and the router's own user may")
         except OSError as error:
@@ -88,7 +99,7 @@ class Channel:
             try:
                 value = decode_line(line)
                 if "error" in value:
-                    raise Refusal(Trouble(value.get("trouble")), str(value["error"]))
+                    raise Refusal(Trouble(value.get("trouble")), shown(value["error"]), value.get("settled") is True)
             except (ProtocolError, ValueError):
                 raise self._nonsense() from None
             row = value.get("node")

@@ -19,6 +19,7 @@ from uwsgirouter.control.base import Exit, Failure
 from uwsgirouter.settings.address import Address
 
 _PR_SET_PDEATHSIG = 1
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 CONNECT_WITHIN = 1.0
 """Seconds; the child is on this machine."""
 
@@ -58,8 +59,13 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def signal(self, number: int) -> None:
-        """To the child alone: who leads several processes knows what they are to be told."""
+        """To the child alone: who leads several processes knows what they are to be told.
+
+        One that is stopped (by a debugger, by a shell) goes on: it would never hear that it is to end.
+        """
         os.kill(self.pid, number)
+        if number in _ENDING:
+            os.kill(self.pid, signal.SIGCONT)
 
     def bury(self) -> int:
         """It has ended: end what it left behind, and give its exit code; a signal that ended it is negative."""

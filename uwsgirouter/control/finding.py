@@ -27,6 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def control_path(options: argparse.Namespace) -> str:
     """The path of the control socket. Raises :class:`Failure` or ConfigError."""
     if options.control is not None:
+        if not options.control:
+            raise Failure(Exit.USAGE, "--control is empty: expected the path of the router's control-socket")
         return str(options.control)
     if options.config is not None:
         return _configured(options.config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from uwsgirouter.control.base import shown
 from uwsgirouter.control.channel import Row
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -24,12 +25,6 @@ def age(seconds: float) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02}m"
     return f"{whole // _DAY}d{whole % _DAY // _HOUR:02}h"
-
-
-def shown(text: object) -> str:
-    """Text that cannot do anything to a terminal: what is not printable is escaped."""
-    whole = str(text).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in whole)
 
 
 def name(row: Row) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import uwsgirouter
 from uwsgirouter.control import cache, down, drain, nodes, ready, request, subscribe, wait, weight
-from uwsgirouter.control.base import Command, Exit, Failure
+from uwsgirouter.control.base import Command, Exit, Failure, shown
 from uwsgirouter.errors import ConfigError
 
 COMMANDS: tuple[Command, ...] = (
@@ -79,5 +79,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def _say(command: str, message: str, code: Exit) -> Exit:
-    print(f"uwsgirouterctl {command}: {message}", file=sys.stderr)
+    # What a router says has names in it that somebody announced.
+    lines = "\n".join(map(shown, message.split("\n")))
+    print(f"uwsgirouterctl {command}: {lines}", file=sys.stderr)
     return code

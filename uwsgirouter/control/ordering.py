@@ -7,18 +7,22 @@ is waited for is so. A wait that takes too long leaves the order in force.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable
 
-from uwsgirouter.control.base import Exit, Failure, seconds
+from uwsgirouter.control.base import Exit, Failure, seconds, shown
 from uwsgirouter.control.channel import Channel, Refusal, Row
 from uwsgirouter.control.finding import add_arguments, control_path
-from uwsgirouter.control.listing import name, shown
+from uwsgirouter.control.listing import name
 from uwsgirouter.protocol.control import Trouble
 from uwsgirouter.settings.address import parse_peer
 
 LOOK_EVERY = 0.1
 """Seconds between two looks of a wait."""
+TELL_AFTER = 5.0
+"""Seconds after which a wait says what it waits for, once."""
+UNKNOWN = "; a worker does not know it yet"
 
 
 def add_node_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +57,24 @@ def told(row: Row | None, node: str) -> str:
     return f"{name(row)}: {row['state']}, {_requests(row)} under way ({shown(row['why'])})"
 
 
-def deadline_of(options: argparse.Namespace) -> float:
-    """When the wait ends; monotonic seconds."""
-    return float("inf") if options.timeout is None else time.monotonic() + options.timeout
+class Patience:
+    """The pauses of a wait. It ends at ``--timeout``, and does not go on for long without a word."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._command: str = options.command
+        self._timeout: float = float("inf") if options.timeout is None else options.timeout
+        self._began = time.monotonic()
+        self._has_told = False
+
+    def pause(self, what: str) -> None:
+        """Until the next look; ``what`` is so, and not what is waited for. Raises :class:`Failure` at the end."""
+        waited = time.monotonic() - self._began
+        if waited >= self._timeout:
+            raise Failure(Exit.TIMEOUT, f"not within {self._timeout:g} s: {what}")
+        if waited >= TELL_AFTER and not self._has_told:
+            self._has_told = True
+            print(f"uwsgirouterctl {self._command}: waiting: {what}", file=sys.stderr, flush=True)
+        time.sleep(LOOK_EVERY)
 
 
 def nodes_of(channel: Channel, key: str) -> tuple[list[Row], bool]:
@@ -65,25 +84,23 @@ def nodes_of(channel: Channel, key: str) -> tuple[list[Row], bool]:
     except Refusal as refusal:
         if refusal.trouble is not Trouble.NO_KEY:
             raise
-        return [], False
+        return [], refusal.settled
     return [row for row in answer.rows if row.get("state") != "absent"], answer.settled
 
 
 def _wait(
     channel: Channel, options: argparse.Namespace, row: Row | None, reached: Callable[[Row | None], bool]
 ) -> Row | None:
-    deadline = deadline_of(options)
+    patience = Patience(options)
     node = parse_peer(options.node if row is None else str(row["node"])).identity
     known = False
     while True:
         rows, settled = nodes_of(channel, options.key)
         row = next((row for row in rows if row["node"] and parse_peer(str(row["node"])).identity == node), None)
-        known = known or settled or not rows
+        known = known or settled
         if known and reached(row):
             return row
-        if time.monotonic() >= deadline:
-            raise Failure(Exit.TIMEOUT, f"not within {options.timeout:g} s: {told(row, options.node)}")
-        time.sleep(LOOK_EVERY)
+        patience.pause(told(row, options.node) + ("" if known else UNKNOWN))
 
 
 def _requests(row: Row) -> str:

@@ -64,14 +64,21 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     child = parser.add_argument_group("running the server")
     add = child.add_argument
     add("--ready", metavar="ADDR", help="where the server is to answer before it is announced (default --address)")
-    add("--ready-timeout", metavar="S", type=seconds, default=READY_WITHIN, help=f"within (default {READY_WITHIN:g})")
-    add("--drain", metavar="S", type=_pause, default=DRAIN, help=f"from unsubscription to stop (default {DRAIN:g})")
+    add("--ready-timeout", metavar="S", type=seconds, default=READY_WITHIN, help=_READY)
+    add(
+        "--drain",
+        metavar="S",
+        type=_pause,
+        default=DRAIN,
+        help=f"seconds from unsubscription to stop (default {DRAIN:g})",
+    )
     add("--exec", metavar="CMD", nargs=argparse.REMAINDER, help="the command to run, with all that follows")
     add("command_line", metavar="-- CMD", nargs="*", help="the same")
 
 
 _ADDRESS = "where the router reaches the node; :port is the machine that this runs on; may be left out with --inactive"
 _BACKUP = "level; one is used when the better ones have nobody (default 0, the first)"
+_READY = f"seconds within which it must answer; then it is stopped (default {READY_WITHIN:g})"
 _COUNT = number(0, 1_000_000)
 _BYTE = number(0, 255)
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import time
 
-from uwsgirouter.control.base import Command, Exit, Failure, number, seconds
+from uwsgirouter.control.base import Command, Exit, number, seconds, shown
 from uwsgirouter.control.channel import Channel
 from uwsgirouter.control.finding import add_arguments, control_path
-from uwsgirouter.control.listing import shown
-from uwsgirouter.control.ordering import LOOK_EVERY, deadline_of, nodes_of
+from uwsgirouter.control.ordering import UNKNOWN, Patience, nodes_of
 
 _DESCRIPTION = """\
 Wait until at least so many nodes of a key are up, and all workers of the router know them. Nodes that drain, failed, or
@@ -24,7 +22,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> Exit:
-    deadline = deadline_of(options)
+    patience = Patience(options)
     with Channel(control_path(options)) as channel:
         while True:
             rows, settled = nodes_of(channel, options.key)
@@ -32,10 +30,8 @@ def _run(options: argparse.Namespace) -> Exit:
             if up >= options.min_nodes and settled:
                 print(f"{shown(options.key)}: {up} of {len(rows)} nodes are up")
                 return Exit.OK
-            if time.monotonic() >= deadline:
-                text = f"{shown(options.key)}: {up} nodes are up, not {options.min_nodes} within {options.timeout:g} s"
-                raise Failure(Exit.TIMEOUT, text)
-            time.sleep(LOOK_EVERY)
+            what = f"{shown(options.key)}: {up} of {len(rows)} nodes are up, not {options.min_nodes}"
+            patience.pause(what if up < options.min_nodes else f"{shown(options.key)}: {up} nodes are up{UNKNOWN}")
 
 
 COMMAND = Command("wait", "wait until so many nodes of a key are up", _DESCRIPTION, _arguments, _run)

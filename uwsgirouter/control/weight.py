@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from uwsgirouter.control.base import Command, Exit, number
+from uwsgirouter.control.base import Command, Exit, number, shown
 from uwsgirouter.control.channel import Channel
 from uwsgirouter.control.finding import control_path
-from uwsgirouter.control.listing import name, shown
+from uwsgirouter.control.listing import name
 from uwsgirouter.control.ordering import add_node_arguments
 from uwsgirouter.protocol.subscription import WEIGHT_MAX
 

@@ -4,7 +4,7 @@ One idea: a child of the master writes. The fork is its copy of the registry, so
 many nodes there are and however slow the disk is; a thread would share the interpreter with the loop for seconds. There
 is one child at a time, and the more time one took the longer the next one is put off. What goes wrong is a log line now
 and then. It must not know what is saved: ``collect`` is called in the child. Invariant: a file is written only while
-its lock is held.
+its lock is held; so a child ends with its master, who has the lock.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ class Saver:
         except OSError as error:
             self._failed(f"cannot start a process: {error.strerror}", now)
             return
+        master = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
@@ -153,7 +154,7 @@ class Saver:
             self._failed(f"cannot start a process: {error.strerror}", now)
             return
         if pid == 0:
-            _become(writer, lambda: snapshot_file.save(self.path, self._collect(), self._aside), hurry)
+            _become(master, writer, lambda: snapshot_file.save(self.path, self._collect(), self._aside), hurry)
         os.close(writer)
         os.set_blocking(reader, False)
         self._child = Child(pid, self.path, reader, now)
@@ -178,13 +179,14 @@ class Saver:
         self._end(child, now)
 
     def _wait(self, child: Child, now: float) -> None:
+        began = time.monotonic()
         poll = select.poll()
         poll.register(child.pipe, select.POLLIN)
         while not _has_ended(child):
             if not poll.poll(LAST_SECONDS * 1000):
                 _kill(child.pid)
                 break
-        self._end(child, now)
+        self._end(child, now + time.monotonic() - began)
 
     def _end(self, child: Child, now: float) -> None:
         """``child`` is over. (Whoever reaps the master's children may have taken it.)"""
@@ -222,7 +224,7 @@ class Saver:
         self._lock, self._locked = None, False
 
 
-def _become(writer: int, write: Callable[[], None], hurry: bool) -> NoReturn:
+def _become(master: int, writer: int, write: Callable[[], None], hurry: bool) -> NoReturn:
     """The child's life."""
     told = b""
     try:
@@ -232,6 +234,10 @@ def _become(writer: int, write: Callable[[], None], hurry: bool) -> NoReturn:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
             signal.signal(number, signal.SIG_IGN)  # it has a file to finish, and takes no time
         _let_go_of_all_but(writer)
+        # Else the next router, which has the lock then, and this one would write into one file.
+        process.follow_parent(signal.SIGKILL)
+        if os.getppid() != master:
+            os._exit(1)
         setproctitle("uwsgirouter: snapshot")
         if not hurry:
             os.nice(5)

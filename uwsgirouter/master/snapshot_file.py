@@ -55,8 +55,7 @@ def save(path: str, snapshot: Snapshot, aside: bool = False) -> None:
 def load(path: str, notice: Callable[[str], None]) -> Snapshot | None:
     """What was kept; None when there is no file (nothing to tell) or when it cannot be used (``notice`` says why)."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would have us wait
-        with os.fdopen(descriptor, "rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
             data = file.read(SIZE_MAX + 1)
         if len(data) > SIZE_MAX:
             raise BadSnapshot(f"it has more than {SIZE_MAX} bytes")
@@ -82,7 +81,7 @@ def lock(path: str) -> int | None:
         os.truncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
     except OSError as error:
-        holder = os.pread(descriptor, 32, 0).strip().decode("ascii", "replace")
+        holder = _holder(descriptor)
         os.close(descriptor)
         if error.errno in _NO_LOCKS:
             return None
@@ -90,6 +89,19 @@ def lock(path: str) -> int | None:
             raise InUse(error.errno, f"another router (process {holder}) writes this file") from None
         raise
     return descriptor
+
+
+def _holder(descriptor: int) -> str:
+    """Whose lock it is, as far as the file says so (it may be no file)."""
+    try:
+        return os.pread(descriptor, 32, 0).strip().decode("ascii", "replace")
+    except OSError:
+        return "?"
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """A pipe in the place of the file would have us wait."""
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _put_aside(path: str) -> None:

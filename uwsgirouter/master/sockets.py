@@ -145,7 +145,11 @@ class Sockets:
         """The control socket; the one that is there stays, as long as its file does."""
         if not settings.text("control-socket"):
             return None
-        path = os.path.abspath(settings.text("control-socket"))
+        try:
+            path = os.path.abspath(settings.text("control-socket"))
+        except OSError as error:
+            place = f"{settings.where('control-socket')}: control-socket = {settings.text('control-socket')}"
+            raise BootError(f"{place}: a relative path, and the working directory is gone: {error.strerror}") from error
         held = next((bound for bound in self._open.values() if bound.mark and bound.path == path), None)
         if held is not None and file_mark(path) == held.mark:
             return held

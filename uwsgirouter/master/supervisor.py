@@ -296,6 +296,8 @@ class Supervisor:
             self.respawns.not_before = now + 1.0
             return
         self.counters.release_row(row, self.registrar.registry.numbers)
+        # Alive from now on, so that the others count its requests when it begins to serve, and not a second later.
+        self.counters.row(row)[Counter.BEAT] = int(now * 1000)
         try:
             upper, lower, pid = _fork_with_channel()
         except OSError as error:

@@ -13,6 +13,7 @@ it accepts no node that could not have been announced.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import math
 import zlib
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from uwsgirouter.errors import ConfigError, ProtocolError, RouterError
 from uwsgirouter.model.node import Order, State
 from uwsgirouter.model.orders import Word
-from uwsgirouter.protocol.subscription import Announce, decode_announce, encode_announce
+from uwsgirouter.protocol.subscription import WEIGHT_MAX, Announce, decode_announce, encode_announce
 from uwsgirouter.settings.address import Kind, parse_peer
 
 VERSION = 1
@@ -166,6 +167,8 @@ def _lease(row: dict[str, object]) -> SavedLease:
         raise TypeError("no name")
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         raise TypeError("addresses")
+    for host in hosts:
+        ipaddress.ip_address(host)  # it raises ValueError
     return SavedLease(announce, _number(row["heard"]), tuple(hosts))
 
 
@@ -173,6 +176,8 @@ def _word(row: dict[str, object]) -> Word:
     address, weight, who = row["a"], row["weight"], row["who"]
     if not isinstance(address, str) or not isinstance(who, str) or not (weight is None or type(weight) is int):
         raise TypeError("a word")
+    if weight is not None and not 1 <= weight <= WEIGHT_MAX:
+        raise ValueError(f"weight {weight}")
     return Word(_bytes(row["o"]), parse_peer(address), Order(row["order"]), weight, who, _number(row["since"]))
 
 
