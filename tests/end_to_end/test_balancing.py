@@ -201,7 +201,7 @@ def test_backup_levels(servers: Servers) -> None:
         servers.node(lambda connection, name=name: _answer(connection, name)) for name in (b"main", b"spare")
     )
     site.announce(spare, backup=1)
-    wait_until(lambda: ask(site) == b"spare", 10, "nobody else is there")
+    wait_until(lambda: {fetch(site.address, KEY).body for _ in range(8)} == {b"spare"}, 10, "nobody else is there")
     site.announce(main)
     wait_until(lambda: {ask(site) for _ in range(8)} == {b"main"}, 10, "the better level has somebody")
     main.refuse()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.servers import (
     Connection,
+    End,
     Handler,
     Servers,
     announce,
@@ -187,6 +188,23 @@ ODD: dict[str, tuple[Handler, bytes]] = {
         raw(*(bytes([byte]) for byte in b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nbody")),
         b"HTTP/1.1 200 OK\r\n%bX: y\r\n\r\nbody",
     ),
+    "early hints": (
+        raw(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nX: y\r\n\r\nbody"),
+        b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\n%bX: y\r\n\r\nbody",
+    ),
+    "two interim responses in pieces": (
+        raw(b"HTTP/1.1 10", b"0 Continue\r\n\r", b"\nHTTP/1.1 102 P\n", b"\nHTTP/1.1 ", b"204 No Content\r\n\r\n"),
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 P\n\nHTTP/1.1 204 No Content\r\n%b\r\n",
+    ),
+    "an endless interim response": (
+        raw(b"HTTP/1.1 100 Continue\r\n" + b"x" * 100_000),
+        b"HTTP/1.1 100 Continue\r\n" + b"x" * 100_000,
+    ),
+    "nothing after an interim response": (raw(b"HTTP/1.1 100 Continue\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "another protocol": (
+        raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\nHTTP/1.1 200"),
+        b"HTTP/1.1 101 Switching Protocols\r\n%bUpgrade: x\r\n\r\nHTTP/1.1 200",
+    ),
     "a long body": (
         raw(b"HTTP/1.1 200 OK\r\n\r\n" + b"z" * 3_000_000),
         b"HTTP/1.1 200 OK\r\n%b\r\n" + b"z" * 3_000_000,
@@ -207,6 +225,78 @@ def test_the_rest_of_the_response_is_passed_on_as_it_is(sticky: Site, what: str)
         assert data == expected.replace(b"%b", line.group(), 1)
     else:
         assert data == expected
+
+
+def test_what_the_client_waits_for_before_it_goes_on_is_not_held_back(sticky: Site) -> None:
+    def continues(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        connection.answer(b"%d" % len(connection.read_body()))
+
+    key, _ = sticky.serve(continues)
+    client = sticky.servers.client(sticky.tcp)
+    client.send_packet(post(key, 1000))
+    assert client.read(25) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.send(b"x" * 1000)
+    reply = client.reply()
+    assert reply.body == b"1000" and cookie_of(reply)
+
+
+def test_what_is_no_http_is_not_held_back(sticky: Site) -> None:
+    def talks(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"hello")
+        assert connection.read(3) == b"bye"
+
+    key, _ = sticky.serve(talks)
+    client = sticky.servers.client(sticky.tcp)
+    client.send_packet(get(key, extra=[(b"HTTP_UPGRADE", b"chat")]))
+    assert client.read(5) == b"hello"
+    client.send(b"bye")
+    assert client.read_all() == (b"", End.EOF)
+
+
+def test_a_large_upload_to_a_node_that_reads_all_of_it_first(sticky: Site) -> None:
+    def echo_length(connection: Connection) -> None:
+        connection.read_packet()
+        connection.answer(b"%d" % len(connection.read_body()))
+
+    key, _ = sticky.serve(echo_length)
+    client = sticky.servers.client(sticky.tcp)
+    client.send_packet(post(key, 5_000_000), b"x" * 5_000_000)
+    reply = client.reply()
+    assert reply.body == b"5000000" and cookie_of(reply)
+
+
+def test_a_node_that_resets_within_its_status_line_has_answered_nothing(sticky: Site) -> None:
+    """The client has seen nothing of it: another node may answer."""
+
+    def breaks(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"HTTP/1.1 20")
+        connection.reset()
+
+    broken, whole = sticky.node(breaks), sticky.node(answer(b"whole"))
+    key = sticky.announce(sticky.key(), broken.address, whole.address)
+    assert {ask(sticky, key).body for _ in range(2)} == {b"whole"}
+
+
+def test_of_several_cookies_the_one_that_leads_somewhere_counts(sticky: Site) -> None:
+    key = pair(sticky)
+    cookies = {reply.body: cookie_of(reply) for reply in (ask(sticky, key) for _ in range(2))}
+    for body, cookie in cookies.items():
+        for header in (f"ROUTE=old; {cookie}", f"XROUTE=y;{cookie};ROUTE=", f'ROUTE="{cookie[6:]}"', f"{cookie}; a=b"):
+            replies = [ask(sticky, key, header) for _ in range(2)]
+            assert {(reply.body, reply.header("set-cookie")) for reply in replies} == {(body, None)}, header
+    one, two = cookies[b"one"], cookies[b"two"]
+    assert {ask(sticky, key, f"{two}; {one}").body for _ in range(3)} == {b"two"}, "the first of them"
+    assert {ask(sticky, key, f"x{one}").body for _ in range(2)} == {b"one", b"two"}, "another name"
+
+
+@pytest.mark.parametrize("value", ["ROUTE=" * 10_000, "; " * 30_000, "ROUTE" * 12_000])
+def test_a_monstrous_cookie_is_looked_at_in_no_time(sticky: Site, value: str) -> None:
+    key = pair(sticky)
+    assert ask(sticky, key, value).status == 200
 
 
 def test_an_upload_gets_its_cookie_too(sticky: Site) -> None:

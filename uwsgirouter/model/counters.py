@@ -46,6 +46,8 @@ class Counter(IntEnum):
     ACCEPT_ERRORS = 10
     ADOPTED = 11
     """Clients that a node took over (descriptor passing)."""
+    WAITING_SINCE = 12
+    """Monotonic milliseconds of when the first of those came who wait for a node that is not full; 0: nobody waits."""
     FAILURES = 16
     """The first of the cells by cause: one for each :class:`~uwsgirouter.protocol.answers.Cause`, in its order."""
 
@@ -94,6 +96,7 @@ class Counters:
         """Forget what a dead worker held: its gauges, and its in-flight cells for the first ``nodes`` numbers."""
         self._cells[index * ROW_CELLS + Counter.SESSIONS] = 0
         self._cells[index * ROW_CELLS + Counter.BEAT] = 0
+        self._cells[index * ROW_CELLS + Counter.WAITING_SINCE] = 0
         start = index * NODE_COLUMNS
         self._inflight[start + UNNUMBERED] = 0
         self._inflight[start : start + nodes] = memoryview(bytes(4 * nodes)).cast("i")

@@ -13,7 +13,7 @@ from _socket import AF_UNIX, IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP
 from _socket import socket as RawSocket
 
 # By name, and now: a worker with a Python mapper is patched by gevent, and patched calls would yield.
-from select import POLLERR, POLLHUP, epoll, poll
+from select import POLLERR, POLLHUP, POLLRDHUP, epoll, poll
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.protocol.answers import Cause
@@ -78,6 +78,13 @@ def hung_up(stream: Stream) -> bool:
     ask = poll()
     ask.register(stream.fileno(), 0)
     return any(events & (POLLHUP | POLLERR) for _, events in ask.poll(0))
+
+
+def has_ended(stream: Stream) -> bool:
+    """Whether the peer has ended its direction, whatever is still unread of it."""
+    ask = poll()
+    ask.register(stream.fileno(), POLLRDHUP)
+    return bool(ask.poll(0))
 
 
 def was_spoken_to(client: Stream) -> bool | None:

@@ -40,6 +40,7 @@ from uwsgirouter.worker.choice import Choice
 from uwsgirouter.worker.heading import Heading
 from uwsgirouter.worker.listener import Listener
 from uwsgirouter.worker.mapping import Mapping, direct_nodes
+from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.router import Router
 from uwsgirouter.worker.session import Session
@@ -123,6 +124,7 @@ class Worker:
             self.log,
             self.uplink,
             _choice(settings, self._inflight, post.sticky_secret),
+            self._inflight.waits_elsewhere,
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
@@ -154,6 +156,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         if self.duty is Duty.STARTING:
+            self._inflight.look()
             self._change_duty(self._wanted())
             self.uplink.send("ready", number)
 
@@ -270,6 +273,8 @@ class Worker:
             session.abandon(Cause.INTERNAL)
         if isinstance(owner, Listener) and self.duty is Duty.SERVING:
             owner.rest()
+        elif isinstance(owner, Queue):
+            owner.go_on()
         elif isinstance(owner, Uplink):
             self.log.say("the master is not heard any more: draining")
             self.uplink.send("draining")

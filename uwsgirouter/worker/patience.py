@@ -51,8 +51,15 @@ def _waiting(session: Session) -> None:
         if session.passed and was_spoken_to(session.client):
             session.silence = 0  # the node has adopted the client and is at it
         else:
-            router.faulty(session.node)
+            if not _may_owe(session):
+                router.faulty(session.node)
             session.fail(Cause.FIRST_BYTE_TIMEOUT)
+
+
+def _may_owe(session: Session) -> bool:
+    """Whether the node may be waiting for a body whose length nobody told."""
+    up = session.up
+    return session.left < 0 and up is not None and up.flow is Flow.OPEN and not up.held
 
 
 def _relaying(session: Session) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.log import Log, Throttle, printable
@@ -104,6 +104,7 @@ class Router(Common):
         log: Log,
         told: Told,
         choice: Choice | None = None,
+        waits_elsewhere: Callable[[int], bool] = lambda since: False,
     ) -> None:
         self.table = table
         self.cells = cells
@@ -150,7 +151,8 @@ class Router(Common):
         self.queue: Queue | None = None
         if choice is not None and choice.full is not None:
             patience = settings.seconds("subscription-queue-timeout")
-            self.queue = choice.queue = Queue(loop, choice, patience, settings.number("subscription-queue-length"))
+            most = settings.number("subscription-queue-length")
+            self.queue = choice.queue = Queue(loop, choice, patience, most, cells, waits_elsewhere)
         self._say = Throttle(log.say, LINES_PER_SECOND)
         self._say_bad = Throttle(log.say, 1)
         self.fresh = []

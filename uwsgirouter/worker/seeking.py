@@ -14,9 +14,10 @@ from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import TYPE_CHECKING
 
 from uwsgirouter.errors import BadKey
+from uwsgirouter.model.slot import Slot
 from uwsgirouter.model.table import FALLBACK_KEY
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.adoption import hung_up
+from uwsgirouter.worker.adoption import has_ended, hung_up
 from uwsgirouter.worker.phases import Phase
 
 if TYPE_CHECKING:
@@ -98,10 +99,14 @@ def choose(session: Session, slot: Candidates | None, in_line: bool = False) -> 
 def wait_in_line(session: Session, key: bytes) -> None:
     """Every node of ``key`` that is up has all the requests that it can have."""
     router = session.router
-    assert router.queue is not None
+    choice, slot = router.choice, session.look()
+    assert router.queue is not None and choice is not None
+    if session.phase in _OVER:
+        return
     if session.phase is Phase.WAKE:
         router.ask_no_more(session)
-    if router.queue.put(session, key):
+    wanted = choice.wanted(session, slot, session.tried or []) if isinstance(slot, Slot) else []
+    if router.queue.put(session, key, wanted):
         session.phase = Phase.QUEUE
         session.silence = 0
         _watch_client(session)
@@ -112,12 +117,28 @@ def wait_in_line(session: Session, key: bytes) -> None:
 def dequeued(session: Session, slot: Candidates | None, node: Node | None) -> None:
     """Its turn has come: ``node``, or (None) nobody is worth waiting for any more."""
     session.unwatch()
+    if has_ended(session.client):  # seen only now when there is a body that nobody has read
+        session.client_gone()
+        return
     session.phase = Phase.CONNECT
     session.silence = 0
+    session.lent = None
     if node is not None:
         session.dial(node)
     else:
         choose(session, slot, in_line=True)
+
+
+def lost(session: Session, node: Node) -> None:
+    """The request has withdrawn from ``node``, which was overfull: another one that is free, or the line."""
+    slot, choice = session.look(), session.router.choice
+    if session.phase in _OVER or choice is None:
+        return
+    free = choice.instead_of(node, session, slot)
+    if free is not None:
+        session.dial(free)
+    else:
+        wait_in_line(session, node.key)
 
 
 def _watch_client(session: Session) -> None:

@@ -32,7 +32,7 @@ from uwsgirouter.worker.heading import Heading
 from uwsgirouter.worker.patience import LINGER_TOTAL, expire
 from uwsgirouter.worker.phases import FINDING, Phase
 from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
-from uwsgirouter.worker.seeking import Overfull, cannot_map, mapped, seek, wait_in_line, wake
+from uwsgirouter.worker.seeking import Overfull, cannot_map, lost, mapped, seek, wake
 from uwsgirouter.worker.streams import Stream, dial, send_with
 
 if TYPE_CHECKING:
@@ -302,13 +302,13 @@ class Session:
             self.connect_failed(node, error)
 
     def _withdraw(self, node: Node) -> None:
-        """Another worker gave the node its last request in the same moment: wait for the next one."""
+        """Another worker gave the node its last request in the same moment: another node, or wait."""
         assert self.upstream is not None
         self.upstream.close()
         self.upstream = None
         self.router.inflight[node.id] -= 1
         self.attempts -= 1
-        wait_in_line(self, node.key)
+        lost(self, node)
 
     def _attempt(self, node: Node) -> None:
         """Raises BlockingIOError while the connection is being made, OSError when it cannot be, Overfull."""
@@ -577,11 +577,16 @@ class Session:
 
     def no_answer(self, cause: Cause, detail: str) -> None:
         """The node ended before its first byte: another one, if the request may be sent twice."""
-        self.router.faulty(self.node)
+        if not self._client_has_ended():
+            self.router.faulty(self.node)  # a node that gives up since its client did is none
         if self.node is not None and self._may_repeat():
             self._try_another(self.node, cause, detail)
         else:
             self.fail(cause, detail)
+
+    def _client_has_ended(self) -> bool:
+        up = self.up
+        return up is not None and up.flow in (Flow.ENDING, Flow.ENDED)
 
     def _may_repeat(self) -> bool:
         """An idempotent request (RFC 9110, 9.2.2) whose body is empty, or here to be sent again."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 TOKEN_BYTES = 18
 """Of the hash; 24 characters in the cookie."""
+VALUES_MOST = 16
+"""Cookies of our name that are looked at in a request."""
+_BEFORE_A_NAME = (b"", b";", b" ", b"\t")
 
 
 class Sticky:
@@ -31,6 +34,7 @@ class Sticky:
 
     def __init__(self, name: str, secret: bytes) -> None:
         self._name = name.encode()
+        self._sought = self._name + b"="
         self._secret = secret
 
     def token(self, node: Node) -> bytes:
@@ -43,32 +47,38 @@ class Sticky:
 
     def node_of(self, session: Session, slot: Slot) -> Node | None:
         """The node of the request's cookie, if it is in ``slot`` and serves its clients."""
-        value = self._cookie(session)
-        if not value:
+        values = self._values(session)
+        if not values:
             return None
-        node = next((node for node in slot.nodes if self.token(node) == value), None)
-        if node is None:
-            return None
-        if node.state is State.DRAINING:
-            return node if node.order is Order.DRAIN else None  # one that unsubscribed is about to go
-        if node.state not in SERVING:
-            return None
-        return node if not node.backup or node in slot.candidates() else None
+        found = [node for node in slot.nodes if self.token(node) in values and _serves(node, slot)]
+        return min(found, key=lambda node: values.index(self.token(node)), default=None)
 
     def header(self, session: Session, node: Node) -> bytes:
         """The header line that tells the client its node; empty when it knows, or when it is not to come back."""
         if node.key == DIRECT_KEY or node.key == FALLBACK_KEY:
             return b""
         token = self.token(node)
-        if self._cookie(session) == token:
+        if token in self._values(session):
             return b""
         secure = b"; Secure" if session.first_variable(b"HTTPS") in (b"on", b"1") else b""
         return b"Set-Cookie: %b=%b; Path=/; HttpOnly; SameSite=Lax%b\r\n" % (self._name, token, secure)
 
-    def _cookie(self, session: Session) -> bytes:
-        """The value of our cookie in the request; empty when there is none."""
-        for part in session.first_variable(b"HTTP_COOKIE").split(b";"):
-            name, _, value = part.partition(b"=")
-            if name.strip() == self._name:
-                return value.strip().strip(b'"')
-        return b""
+    def _values(self, session: Session) -> list[bytes]:
+        """The values of our cookie in the request: browsers send several when they were set for several paths."""
+        cookies = session.first_variable(b"HTTP_COOKIE")
+        values: list[bytes] = []
+        at = cookies.find(self._sought)
+        while at >= 0 and len(values) < VALUES_MOST:
+            start = at + len(self._sought)
+            end = cookies.find(b";", start)
+            value = cookies[start : end if end >= 0 else len(cookies)]
+            values.append(value.strip().strip(b'"') if cookies[at - 1 : at] in _BEFORE_A_NAME else b"")
+            at = cookies.find(self._sought, start)
+        return values
+
+
+def _serves(node: Node, slot: Slot) -> bool:
+    """Whether ``node`` serves those who hold its cookie."""
+    if node.state is State.DRAINING:
+        return node.order is Order.DRAIN  # one that unsubscribed is about to go
+    return node.state in SERVING and (not node.backup or node in slot.candidates())
