@@ -20,6 +20,8 @@ from types import ModuleType
 
 MODULES = (
     "uwsgirouter.protocol.packet",
+    "uwsgirouter.model.slot",
+    "uwsgirouter.balancers.wrr",
     "uwsgirouter.worker.kernel",
     "uwsgirouter.worker.common",
     "uwsgirouter.worker.relay",

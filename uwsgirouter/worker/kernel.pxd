@@ -5,6 +5,7 @@ cdef class Stream:
     cdef int fd
     cdef readonly int family
     cpdef Py_ssize_t recv_into(self, object buffer, Py_ssize_t size, int flags) except -1
+    cpdef bytes recv(self, Py_ssize_t size, int flags)
     cpdef Py_ssize_t send(self, object data, int flags) except -1
     cpdef int connect_ex(self, object address) except -1
     cpdef int fileno(self)

@@ -129,6 +129,20 @@ cdef class Stream:
             PyErr_SetFromErrno(OSError)
         return count
 
+    cpdef bytes recv(self, Py_ssize_t size, int flags):
+        """Bytes read, at most ``size`` and 64 KB; none at the end. Raises OSError."""
+        cdef char buffer[65536]
+        cdef Py_ssize_t count
+        if size > <Py_ssize_t>sizeof(buffer):
+            size = sizeof(buffer)
+        while True:
+            count = c_recv(self.fd, buffer, size, flags)
+            if count >= 0 or errno != EINTR:
+                break
+        if count < 0:
+            PyErr_SetFromErrno(OSError)
+        return buffer[:count]
+
     cpdef Py_ssize_t send(self, object data, int flags) except -1:
         """Bytes of ``data`` that were taken. Raises OSError."""
         cdef Py_buffer view

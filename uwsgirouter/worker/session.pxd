@@ -26,7 +26,7 @@ cdef class Session:
     cdef object _cut
     cdef Py_ssize_t _end
 
-    @cython.locals(count=Py_ssize_t, end=Py_ssize_t, data=bytes)
+    @cython.locals(end=Py_ssize_t, data=bytes)
     cpdef start(self)
     cdef _route(self, bytes data, Py_ssize_t end)
     cdef _find(self)

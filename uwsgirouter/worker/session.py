@@ -140,9 +140,8 @@ class Session:
 
     def start(self) -> None:
         """Begin, or go on: the packet has usually arrived with the connection."""
-        scratch = self.router.scratch
         try:
-            count = self.client.recv_into(scratch, PACKET_READ, _DONTWAIT)
+            data = self.client.recv(PACKET_READ, _DONTWAIT)
         except BlockingIOError:
             self.watch(self.client, 1, self.start)
             return
@@ -150,10 +149,9 @@ class Session:
             self.client_gone()
             return
         self.silence = 0
-        if not count:
+        if not data:
             self._packet_cut()
             return
-        data = scratch[:count].tobytes()
         if self.packet:
             data = self.packet + data
         self.packet = data
