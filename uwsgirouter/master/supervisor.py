@@ -26,6 +26,7 @@ from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.master.attendants import Attendants
+from uwsgirouter.master.channels import Channels
 from uwsgirouter.master.commands import Commands
 from uwsgirouter.master.control_socket import ControlSocket
 from uwsgirouter.master.downlink import Downlink
@@ -75,9 +76,10 @@ class Supervisor:
         self.sticky_secret = os.urandom(32)
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
-        self.registrar = Registrar(self.table, self._inflight, log, self._node_changed)
-        self.sockets = Sockets(log)
         self.selector = selectors.DefaultSelector()
+        self.channels = Channels(self.selector, self.fleet, self._hear)
+        self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
+        self.sockets = Sockets(log)
         self.signals = Signals(self._orders())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
@@ -89,7 +91,7 @@ class Supervisor:
         self.place = Place(log.say)
         self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, self.place, log)
         self.control = ControlSocket(
-            self.selector, log, Commands(self.registrar, self._inflight, self._settled, log).answer
+            self.selector, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
         )
         self._next_tick = 0.0
         self._long_lived = LongLived()
@@ -139,7 +141,7 @@ class Supervisor:
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
-            self._write_downlinks()
+            self.channels.write()
 
     def _patience(self, now: float) -> float:
         puts_off = (self.respawns.not_before, self.attendants.not_before)
@@ -310,29 +312,13 @@ class Supervisor:
         downlink = Downlink(upper, self.table)
         member = Member(pid, number, row, generation.index, downlink, now)
         self.fleet.members[pid] = member
-        self.selector.register(upper, selectors.EVENT_READ | selectors.EVENT_WRITE, lambda: self._serve(member))
+        self.channels.open(member, self.registrar)
         self.log.line(f"spawned uwsgirouter worker {number} (pid: {pid})")
 
-    def _serve(self, member: Member) -> None:
-        """A worker's channel is ready for something."""
-        messages = member.downlink.read()
-        if messages is None:
-            self._unwatch(member)
-            return
-        for message in messages:
-            self._hear(member, message)
-
     def _hear(self, member: Member, message: list[object]) -> None:
-        what = message[0]
-        if what == "failed" and len(message) == 3 and isinstance(message[1], int):
-            self.registrar.node_failed(message[1], str(message[2])[:100], time.monotonic())
-        elif what == "faults" and len(message) == 3 and isinstance(message[1], int) and isinstance(message[2], int):
-            self.registrar.node_faulty(message[1], message[2], time.monotonic())
-        elif what == "answered" and len(message) == 2 and isinstance(message[1], int):
-            self.registrar.node_answered(message[1], time.monotonic())
-        elif what == "wake" and len(message) == 2 and isinstance(message[1], int):
-            self.registrar.node_wanted(message[1], time.monotonic())
-        elif what == "ready" and member.life is Life.STARTING:
+        """What a worker says of itself."""
+        what = message[0] if message else ""
+        if what == "ready" and member.life is Life.STARTING:
             member.life = Life.SERVING
             self._complete_reload(time.monotonic())
         elif what == "draining":
@@ -340,31 +326,6 @@ class Supervisor:
                 # It gave up before it served: the next one may do the same, and must not come at once for ever.
                 self._plan_respawn(member, time.monotonic())
             self._drain(member)
-
-    def _node_changed(self, id: int) -> None:
-        for member in self.fleet.members.values():
-            member.downlink.node_changed(id)
-
-    def _write_downlinks(self) -> None:
-        for member in list(self.fleet.members.values()):
-            if member.downlink.sock.fileno() < 0:
-                continue
-            if member.downlink.waiting:
-                try:
-                    member.downlink.write()
-                except OSError:
-                    self._unwatch(member)
-                    continue
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if member.downlink.waiting else 0)
-            if self.selector.get_key(member.downlink.sock).events != events:
-                data = self.selector.get_key(member.downlink.sock).data
-                self.selector.modify(member.downlink.sock, events, data)
-
-    def _unwatch(self, member: Member) -> None:
-        """The worker's end is closed: its exit follows, and is reaped."""
-        if member.downlink.sock.fileno() >= 0:
-            self.selector.unregister(member.downlink.sock)
-            member.downlink.close()
 
     def _drain(self, member: Member) -> None:
         if not member.leaving:
@@ -404,7 +365,7 @@ class Supervisor:
             self.log.line(f"respawning uwsgirouter {name}")
 
     def _bury(self, member: Member, code: int) -> None:
-        self._unwatch(member)
+        self.channels.close(member)
         self.counters.release_row(member.row, self.registrar.registry.numbers)
         expected = member.leaving
         how = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
@@ -468,10 +429,6 @@ class Supervisor:
 
     def _inflight(self, node: int) -> int:
         return self.counters.inflight(node, self._rows())
-
-    def _settled(self) -> bool:
-        """Whether every worker knows of all that changed."""
-        return all(member.downlink.heard for member in self.fleet.members.values())
 
     def _rows(self) -> list[int]:
         return [member.row for member in self.fleet.members.values()]
