@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import termios
 from enum import Enum
-from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_NOSIGNAL, TCP_NODELAY
+from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SHUT_WR, TCP_NODELAY
 from typing import Any, Protocol
 
 from uwsgirouter.worker import pipes
@@ -28,6 +28,7 @@ _READ = 1
 _WRITE = 2
 _RECEIVE_FLAGS = int(MSG_DONTWAIT)
 _SEND_FLAGS = int(MSG_DONTWAIT | MSG_NOSIGNAL)
+_LAST_FLAGS = int(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
 
 
 class Flow(Enum):
@@ -66,6 +67,7 @@ class Pump:
 
     __slots__ = (
         "_full",
+        "_late",
         "_loop",
         "_pending",
         "_pipe",
@@ -74,6 +76,7 @@ class Pump:
         "_size",
         "_writable",
         "flow",
+        "hasty",
         "session",
         "sink",
         "source",
@@ -89,6 +92,11 @@ class Pump:
         self._pending: memoryview | None = None
         self._pipe: pipes.Pipe | None = None
         self._full = 0
+        self._late: OSError | None = None
+        """A failure of the source that was met before all that came first is written."""
+        self.hasty = False
+        """Whether the end is looked for right behind the first bytes: short responses come whole, and then both are
+        passed on in one segment, which spares the kernels of both sides a packet."""
         self._size = FIRST_READ if len(scratch) > FIRST_READ else len(scratch)
         self._readable: Any = None
         self._writable: Any = None
@@ -151,7 +159,56 @@ class Pump:
             return
         if self.flow is _OPEN:
             session.moved(self, count)
+            if self.hasty:
+                self._look_for_end(count)
+            else:
+                self._write(self._scratch[:count], count)
+
+    def _look_for_end(self, count: int) -> None:
+        """The first ``count`` bytes are here: perhaps they are all."""
+        self.hasty = False
+        room = self._size - count
+        more = -1
+        if room > 0:
+            try:
+                more = self.source.recv_into(self._scratch[count:], room, _RECEIVE_FLAGS)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                self._late = error  # it is told once: what came before it is passed on first
+        if more > 0:
+            self.session.moved(self, more)
+            count += more
+        if more:
             self._write(self._scratch[:count], count)
+            if self._late is not None and self._pending is None and self._readable is not None:
+                self._fail_late()
+        else:
+            self._write_last(self._scratch[:count], count)
+
+    def _fail_late(self) -> None:
+        error, self._late = self._late, None
+        assert error is not None
+        self.session.source_failed(self, error)
+
+    def _write_last(self, data: memoryview, count: int) -> None:
+        """The last bytes, and the end with them. (Ending the direction sends what MSG_MORE held back.)"""
+        self._readable.stop()
+        self.flow = _ENDING
+        try:
+            sent = self.sink.send(data, _LAST_FLAGS)
+            if sent == count:
+                self.sink.shutdown(SHUT_WR)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            self.session.sink_failed(self, error)
+            return
+        if sent == count:
+            self._finish()
+        else:
+            self._pending = memoryview(bytes(data[sent:]))
+            self._wait_writable()
 
     def _write(self, data: memoryview, count: int) -> None:
         try:
@@ -247,7 +304,9 @@ class Pump:
             return
         self._pending = None
         self._writable.stop()
-        if self.flow is _ENDING:
+        if self._late is not None:
+            self._fail_late()
+        elif self.flow is _ENDING:
             self._finish()
         else:
             self._wait_readable()

@@ -401,6 +401,8 @@ class Session:
         router.cells[_RX] += len(data)
         self.phase = _WAIT
         down = self.down = Pump(router.loop, router.relay, self, upstream, self.client)
+        # Not while a body is sent: an end may be a reset then, which the client must be told as one.
+        down.hasty = not self.left and self.body is None and self.client.family != _UNIX
         if heading:
             self.watch(upstream, 1, Heading(self, down, upstream, heading).on_readable)
         else:
