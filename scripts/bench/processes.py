@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -142,6 +143,29 @@ def process_cpu(process: psutil.Process) -> float:
     return time.clock_gettime_ns(clock) / 1e9 + float(times.children_user + times.children_system)
 
 
+def tree_pss(processes: Sequence[psutil.Process]) -> int:
+    """Bytes of memory of all these processes, each page shared with others counted in part (PSS).
+
+    BenchError if one has ended.
+    """
+    total = 0
+    for process in processes:
+        try:
+            total += parse_pss(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
+        except OSError as error:
+            raise BenchError(f"the memory of process {process.pid} cannot be read: {error}") from error
+    return total
+
+
+def parse_pss(rollup: str) -> int:
+    """Bytes that ``/proc/PID/smaps_rollup`` names as Pss. BenchError if it names none."""
+    for line in rollup.splitlines():
+        name, _, value = line.partition(":")
+        if name == "Pss":
+            return int(value.split()[0]) * 1024
+    raise BenchError("no Pss in smaps_rollup")
+
+
 def machine_busy() -> float:
     """Seconds of CPU that all of the machine has used since it started, time stolen by its host included."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -153,6 +177,20 @@ def own_cpu() -> float:
     """Seconds of CPU of this script and of its children that have ended (wrk)."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def allow_open_files() -> int:
+    """Raise this process' limit of open files as far as it may, for what it starts as well; what it is now."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def free_udp_address(host: str = "127.0.0.1") -> str:
+    """A UDP address nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return f"{host}:{probe.getsockname()[1]}"
 
 
 def free_address(host: str = "127.0.0.1") -> str:
@@ -179,20 +217,34 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def accepts(address: str) -> bool:
-    """True if something listens on a TCP address."""
+def connect(address: str, timeout: float) -> socket.socket:
+    """A connection to ``host:port`` or to the unix socket at a path. OSError if there is none to be had."""
+    if not address.startswith("/"):
+        return socket.create_connection(split_address(address), timeout=timeout)
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with socket.create_connection(split_address(address), timeout=1):
+        peer.settimeout(timeout)
+        peer.connect(address)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+def accepts(address: str) -> bool:
+    """True if something listens on a TCP address or a unix socket's path."""
+    try:
+        with connect(address, 1):
             return True
     except OSError:
         return False
 
 
-def answers(address: str) -> bool:
+def answers(address: str, host: str = "bench.example") -> bool:
     """True if GET / at an HTTP address is answered with 200."""
     connection = http.client.HTTPConnection(*split_address(address), timeout=2)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", "/", headers={"Host": host})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -84,12 +84,18 @@ class Barrage:
         return sent
 
 
-def send_steadily(barrage: Barrage, rate: float, seconds: float, stop: threading.Event) -> tuple[int, float]:
-    """``rate`` datagrams a second for ``seconds`` or until ``stop``; how many were sent, and how long it took."""
+def send_steadily(
+    barrage: Barrage, rate: float, seconds: float, stop: threading.Event | None = None, most: int | None = None
+) -> tuple[int, float]:
+    """``rate`` datagrams a second for ``seconds``, until ``stop``, or until there were ``most``.
+
+    How many were sent, and how long it took.
+    """
     start = time.monotonic()
     sent = 0
-    while (passed := time.monotonic() - start) < seconds and not stop.is_set():
+    while (passed := time.monotonic() - start) < seconds and sent != most and not (stop and stop.is_set()):
         due = int(passed * rate) - sent
+        due = due if most is None else min(due, most - sent)
         if due > 0:
             done = barrage.send(due)
             sent += done
