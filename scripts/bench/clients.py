@@ -1,4 +1,4 @@
-"""The clients of single large bodies: they fetch or send one through an address of nginx.
+"""The clients beside wrk: single large bodies through nginx, and packets as nginx sends them, straight to a router.
 
 BenchError if any byte is missing: a figure over failed transfers is worth nothing.
 """
@@ -6,8 +6,10 @@ BenchError if any byte is missing: a figure over failed transfers is worth nothi
 from __future__ import annotations
 
 import socket
+import struct
 
-from scripts.bench.processes import BenchError, split_address
+from scripts.bench.nginx import PARAMETERS
+from scripts.bench.processes import BenchError, connect, split_address
 
 CHUNK = bytearray(1 << 20)
 """What uploads send and downloads are received into."""
@@ -55,3 +57,22 @@ def read_head(peer: socket.socket) -> bytes:
     if head.split(b" ", 2)[1] != b"200":
         raise BenchError(f"the response is not 200: {head.splitlines()[0]!r}")
     return rest
+
+
+def packet() -> bytes:
+    """What nginx sends for a small request of a browser."""
+    values = dict.fromkeys(PARAMETERS, "/a/path/of/some/length")
+    values |= {"REQUEST_METHOD": "GET", "SERVER_NAME": "bench.example", "CONTENT_TYPE": "", "CONTENT_LENGTH": ""}
+    values |= {"HTTP_HOST": "bench.example", "HTTP_USER_AGENT": "x" * 80, "HTTP_COOKIE": "y" * 120}
+    pairs = ((name.encode(), value.encode()) for name, value in values.items())
+    block = b"".join(struct.pack("<H", len(word)) + word for pair in pairs for word in pair)
+    return struct.pack("<BHB", 0, len(block), 0) + block
+
+
+def exchange(listen: str) -> None:
+    """One small request straight to a router. BenchError unless the answer is a 200."""
+    with connect(listen, TIMEOUT) as peer:
+        peer.sendall(packet())
+        read_head(peer)
+        while peer.recv(4096):
+            pass

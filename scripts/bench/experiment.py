@@ -130,7 +130,9 @@ def run(
 
 def line(number: int, one: Experiment, sample: Sample, seconds: float) -> str:
     """A round, for people who watch."""
-    shown = next(figure for figure in one.figures if figure.key in sample.values)
+    shown = next((figure for figure in one.figures if figure.key in sample.values), None)
+    if shown is None:
+        return f"round {number}, {one.key}: nothing, what it needs is not here"
     costs = ", ".join(f"{lane} {value:.4g}" for lane, value in sample.values[shown.key].items())
     return (
         f"round {number}, {one.key}: {shown.title}: {costs} {shown.unit} "

@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +54,14 @@ class CpuReading:
 class Daemon:
     """A program started in the foreground of its own session, with its output in a log file."""
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, cwd: Path) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.argv = list(argv)
         self.log = log
         self.cwd = cwd
+        self.env = {**os.environ, **(env or {})}
         self._child: subprocess.Popen[bytes] | None = None
         self._seen: set[psutil.Process] = set()
 
@@ -68,21 +71,22 @@ class Daemon:
             self._child = subprocess.Popen(
                 self.argv,
                 cwd=self.cwd,
+                env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
+    def wait_until(self, ready: Callable[[], bool], what: str, within: float = START_DEADLINE) -> None:
         """Poll ``ready``; BenchError with the end of the log if the program ends or takes too long."""
         assert self._child is not None, "wait_until before start"
-        deadline = time.monotonic() + START_DEADLINE
+        deadline = time.monotonic() + within
         while not ready():
             if self._child.poll() is not None:
                 raise BenchError(f"{self.name} ended with status {self._child.returncode}:\n{self.log_end()}")
             if time.monotonic() > deadline:
-                raise BenchError(f"{self.name}: no {what} within {START_DEADLINE:.0f} s:\n{self.log_end()}")
+                raise BenchError(f"{self.name}: no {what} within {within:.0f} s:\n{self.log_end()}")
             time.sleep(0.02)
 
     def log_end(self) -> str:
@@ -113,8 +117,11 @@ class Daemon:
             raise BenchError(f"a process of {self.name} ended while it was measured: {error}") from error
         return CpuReading(seconds, frozenset(process.pid for process in tree))
 
-    def stop(self) -> None:
-        """Interrupt the root, wait, kill what is left of the tree. Safe to call twice or before the start."""
+    def stop(self, within: float | None = None) -> None:
+        """Interrupt the root, wait (STOP_DEADLINE seconds unless it is given), kill what is left of the tree.
+
+        Safe to call twice or before the start.
+        """
         if self._child is None:
             return
         # Taken before the signal: children whose parent has left cannot be found below it any more.
@@ -123,7 +130,7 @@ class Daemon:
         self.tree()
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
-        _, alive = psutil.wait_procs(self._seen, timeout=STOP_DEADLINE)
+        _, alive = psutil.wait_procs(self._seen, timeout=within or STOP_DEADLINE)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

@@ -10,6 +10,7 @@ from scripts.bench.figures import (
     announcements,
     bodies,
     idle,
+    instructions,
     passing,
     registry,
     requests,
@@ -28,7 +29,8 @@ ALL: tuple[Experiment, ...] = (
     idle.EXPERIMENT,
     passing.EXPERIMENT,
     start.EXPERIMENT,
+    instructions.EXPERIMENT,
 )
 
-QUICK = ("static", "bodies", "responses", "waiting", "announcements")
+QUICK = ("static", "bodies", "responses", "waiting", "announcements", "instructions")
 """What the regression guard looks at."""

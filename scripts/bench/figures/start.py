@@ -6,11 +6,11 @@ import statistics
 import time
 
 from scripts.bench import peers, programs
+from scripts.bench.clients import exchange
 from scripts.bench.experiment import Experiment, Figure, Length, Neighbours, Sample, order
-from scripts.bench.figures.waiting import packet
 from scripts.bench.fleet import Fleet, Lane, Layout
 from scripts.bench.peers import Wiring
-from scripts.bench.processes import BenchError, Daemon, connect
+from scripts.bench.processes import BenchError, Daemon
 from scripts.scale.town import Node
 
 STEP = 0.002
@@ -62,10 +62,9 @@ def once(fleet: Fleet, lane: Lane, name: str, node: str) -> float:
 def answered(listen: str) -> bool:
     """Whether a request is answered now."""
     try:
-        with connect(listen, DEADLINE) as peer:
-            peer.sendall(packet())
-            return peer.recv(4096).startswith(b"HTTP/1.1 200")
-    except OSError:
+        exchange(listen)
+        return True
+    except (OSError, BenchError):
         return False
 
 

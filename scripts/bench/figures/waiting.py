@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
 
+from scripts.bench.clients import packet
 from scripts.bench.experiment import Experiment, Figure, Length, Neighbours, Sample
 from scripts.bench.fleet import Fleet, Lane, Layout
-from scripts.bench.nginx import PARAMETERS
 from scripts.bench.peers import Wiring
 from scripts.bench.processes import BenchError, Daemon, accepts, connect, tree_pss
 from scripts.bench.programs import open_files
@@ -40,16 +39,6 @@ EACH = {
     count: Figure(f"session-{count}", f"memory per waiting session, {count} sessions", "KB", most=0.6, guard=guard)
     for count, guard in SHOWN.items()
 }
-
-
-def packet() -> bytes:
-    """What nginx sends for a small request of a browser."""
-    values = dict.fromkeys(PARAMETERS, "/a/path/of/some/length")
-    values |= {"REQUEST_METHOD": "GET", "SERVER_NAME": "bench.example", "CONTENT_TYPE": "", "CONTENT_LENGTH": ""}
-    values |= {"HTTP_HOST": "bench.example", "HTTP_USER_AGENT": "x" * 80, "HTTP_COOKIE": "y" * 120}
-    pairs = ((name.encode(), value.encode()) for name, value in values.items())
-    block = b"".join(struct.pack("<H", len(word)) + word for pair in pairs for word in pair)
-    return struct.pack("<BHB", 0, len(block), 0) + block
 
 
 def fitting(counts: Iterable[int], files: int) -> dict[int, int]:
