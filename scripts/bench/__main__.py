@@ -27,7 +27,7 @@ DEFAULT_JSON = Path("bench-results/latest.json")
 
 LENGTHS = {
     False: {"rounds": 5, "seconds": 4, "transfers": 3, "body_megabytes": 256, "minutes": 18.0},
-    True: {"rounds": 3, "seconds": 1, "transfers": 1, "body_megabytes": 64, "minutes": 0.6},
+    True: {"rounds": 3, "seconds": 2, "transfers": 2, "body_megabytes": 64, "minutes": 0.7},
 }
 """By ``--quick``. ``minutes`` is when the last round begins, so that all of it ends before 20, or 1."""
 
@@ -59,10 +59,10 @@ def parser() -> argparse.ArgumentParser:
     add("--figures", nargs="+", choices=keys, metavar="NAME", help=f"default: all of {', '.join(keys)}")
     add("--quick", action="store_true", help="the regression guard: a few figures, short, with bounds")
     add("--rounds", type=positive, metavar="N", help="new processes each (5; quick: 3)")
-    add("--seconds", type=positive, metavar="S", help="of each load per round and router (4; quick: 1)")
-    add("--transfers", type=positive, metavar="N", help="bodies each way per round and router (3; quick: 1)")
+    add("--seconds", type=positive, metavar="S", help="of each load per round and router (4; quick: 2)")
+    add("--transfers", type=positive, metavar="N", help="bodies each way per round and router (3; quick: 2)")
     add("--body-megabytes", type=positive, metavar="M", help="size of a large body in MiB (256; quick: 64)")
-    add("--minutes", type=float, metavar="M", help="no round begins later (18; quick: 0.6)")
+    add("--minutes", type=float, metavar="M", help="no round begins later (18; quick: 0.7)")
     add("--no-floors", action="store_true", help="leave out HAProxy and nginx stream")
     add("--nginx-buffer", default="64k", metavar="SIZE", help="nginx' uwsgi_buffer_size (64k)")
     add("--app-processes", type=positive, default=2, metavar="N", help="of the application (2)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from scripts.bench.figures import ALL
 from scripts.bench.peers import FASTROUTER, FLOORS, HAPROXY, OURS, STREAM
 from scripts.bench.plot import Axis, Line, Scale, plot
 from scripts.bench.processes import BenchError
@@ -57,6 +58,14 @@ def markdown(rows: Sequence[Row], lanes: Lanes) -> list[str]:
         floors = ", ".join(f"{NAMES[name]} {value:.2f}" for name, value in one.floors.items())
         lines.append(f"| {' | '.join([one.figure.title, *costs, ratio, target, floors])} |")
     return lines
+
+
+def bounds() -> str:
+    """The table of what ``make bench-quick`` holds a change to; the page has it."""
+    lines = ["| figure | target | a change may not exceed |", "|---|---|---|"]
+    for figure in (figure for one in ALL for figure in one.figures if figure.guard is not None):
+        lines.append(f"| {figure.title} | {limit(figure, figure.most)} | {limit(figure, figure.guard)} |")
+    return "\n".join(lines)
 
 
 def lines_of(rows: Sequence[Row], lanes: Lanes, series: str, suffix: str = "") -> list[Line]:

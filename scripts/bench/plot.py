@@ -100,7 +100,8 @@ def ticks(values: Sequence[float], scale: Scale) -> list[float]:
     rough = (max(values) or 1.0) / TICKS
     power = 10.0 ** math.floor(math.log10(rough))
     step_size = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough * 0.999)
-    return [step_size * number for number in range(math.ceil(max(values) / step_size - 1e-9) + 1)]
+    steps = max(1, math.ceil(max(values) / step_size - 1e-9))
+    return [step_size * number for number in range(steps + 1)]
 
 
 def along(value: float, marks: Sequence[float], scale: Scale) -> float:

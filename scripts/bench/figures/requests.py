@@ -20,7 +20,7 @@ NODES = 2
 MICROSECONDS = 1e6
 
 SLOWEST = Figure("p99", "p99 latency, 32 connections", "ms", most=1.0)
-STATIC = Figure("static", "CPU per small request, static node", "us", most=0.90, guard=1.05)
+STATIC = Figure("static", "CPU per small request, static node", "us", most=0.90, guard=1.00)
 
 
 def made(key: str, title: str) -> Figure:

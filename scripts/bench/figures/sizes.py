@@ -21,7 +21,8 @@ SMALL = 256 * KILOBYTE
 
 def figure(series: str, title: str, size: int) -> Figure:
     """A point."""
-    most, guard = (0.6, 0.75) if size == SHOWN else (None, None)
+    most = 0.6 if size == SHOWN else None
+    guard = 0.48 if size == SHOWN and series == "responses" else None
     name = f"{size // KILOBYTE} KB {title}"
     return Figure(f"{series}-{size // KILOBYTE}k", f"CPU per request, {name}", "us", most, guard, False, series, size)
 

@@ -19,7 +19,7 @@ from scripts.bench.processes import BenchError, Daemon, accepts, connect, tree_p
 from scripts.bench.programs import open_files
 
 COUNTS = (0, 1000, 3000, 10_000)
-SHOWN = {3000: 0.75, 10_000: None}
+SHOWN = {3000: 0.30, 10_000: None}
 """The counts that have a target, and the guard's bounds."""
 SPARE = 300
 """Descriptors that a process has beside those of the sessions, and more."""
