@@ -127,7 +127,8 @@ def test_memory_is_the_proportional_share() -> None:
     assert 1_000_000 < tree_pss([psutil.Process()]) < psutil.Process().memory_info().rss * 1.1
 
 
-def test_memory_of_a_dead_process_is_an_error(parent: Daemon) -> None:
+def test_memory_of_a_dead_process_is_an_error(parent: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.bench.processes.STOP_DEADLINE", 0.5)
     tree = parent.tree()
     parent.stop()
     with pytest.raises(BenchError, match="cannot be read"):
