@@ -76,3 +76,12 @@ def exchange(listen: str) -> None:
         read_head(peer)
         while peer.recv(4096):
             pass
+
+
+def answered(listen: str) -> bool:
+    """Whether a request is answered with 200 now."""
+    try:
+        exchange(listen)
+        return True
+    except (OSError, BenchError):
+        return False

@@ -16,12 +16,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.bench import peers, programs
-from scripts.bench.clients import exchange
+from scripts.bench.clients import answered, exchange
 from scripts.bench.peers import FASTROUTER, OURS, Wiring
-from scripts.bench.processes import BenchError, Daemon, accepts, free_address
+from scripts.bench.processes import BenchError, Daemon, accepts, free_address, free_udp_address
+from scripts.bench.site import send_all
+from scripts.scale.sending import Barrage, announcement, announcements
 from scripts.scale.town import Node
 
 WARM_UP = 300
+OTHERS = 1000
+"""Announced nodes that nobody asks for."""
 REQUESTS = 1000
 START = 120.0
 """Seconds for a start under valgrind, which is some fifty times as slow."""
@@ -35,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(prog="python -m scripts.bench.instructions", description=__doc__)
     add = options.add_argument
     add("--router", choices=[OURS, FASTROUTER], default=OURS, help=f"which one ({OURS})")
+    add("--announced", action="store_true", help="a node that announced itself, among a thousand, and no static one")
     add("--requests", type=int, default=REQUESTS, metavar="N", help=f"after {WARM_UP} of warm-up ({REQUESTS})")
     add("--keep", type=Path, metavar="DIRECTORY", help="leave callgrind's files there, for callgrind_annotate")
     return options
@@ -62,18 +67,31 @@ def ask(listen: str, count: int) -> None:
         exchange(listen)
 
 
-def count(kind: str, requests: int, directory: Path) -> float:
-    """Instructions of the worker per request."""
+def announce(server: str, node: str) -> None:
+    """The key that the packets ask for, and a thousand others."""
+    barrage = Barrage(server, [announcement("bench.example", node), *announcements(OTHERS, OTHERS)])
+    try:
+        send_all(barrage, OTHERS + 1)
+    finally:
+        barrage.sock.close()
+
+
+def count(kind: str, requests: int, directory: Path, announced: bool = False) -> float:
+    """Instructions of the worker per request; ``announced``: its node announced itself, else it is a static one."""
     node, listen = Node(), free_address()
+    server = free_udp_address() if announced else ""
     argv = [
         programs.find("valgrind"), "--tool=callgrind", "--vgdb=yes", "--trace-children=yes", "--instr-atstart=no",
         f"--callgrind-out-file={directory}/callgrind.%p",
-        *peers.command(kind, Wiring(listen, node.address), directory),
+        *peers.command(kind, Wiring(listen, "" if announced else node.address, server), directory),
     ]  # fmt: skip
     router = Daemon(kind, argv, directory / "log", programs.PROJECT, {"PYTHONHASHSEED": "0"})
     try:
         router.start()
         router.wait_until(lambda: accepts(listen) and len(router.tree()) == 2, "worker", START)
+        if announced:
+            announce(server, node.address)
+            router.wait_until(lambda: answered(listen), "announced node")
         ask(listen, WARM_UP)
         worker = router.tree()[1].pid
         tell(worker, "instrumentation", "on")
@@ -92,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="uwsgirouter-bench-") as name:
             directory = options.keep or Path(name)
             directory.mkdir(parents=True, exist_ok=True)
-            found = count(options.router, options.requests, directory.resolve())
+            found = count(options.router, options.requests, directory.resolve(), options.announced)
     except (BenchError, subprocess.TimeoutExpired) as error:
         print(f"not counted: {error}", file=sys.stderr)
         return 2

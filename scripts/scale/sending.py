@@ -20,10 +20,12 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
+PAUSE_MOST = 0.1
+"""Seconds after which whoever is told to stop does so."""
 AT_ONCE = 256
 """Datagrams that one system call takes."""
 STEP = 0.0001
-"""Seconds between two looks at the clock: nodes do not agree on a moment, so datagrams come one by one."""
+"""Least seconds between two looks at the clock: nodes do not agree on a moment, so datagrams come one by one."""
 JUNK = 20_000
 """Different junk datagrams; they are sent round and round."""
 JUNK_KINDS = ("noise", "nameless", "crowded")
@@ -102,7 +104,8 @@ def send_steadily(
             if not done:
                 break
         else:
-            time.sleep(STEP)
+            # Until the next one is due, and no more often: whoever sends shares the machine with what is measured.
+            time.sleep(min(max(STEP, (sent + 1) / rate - passed), PAUSE_MOST))
     return sent, time.monotonic() - start
 
 

@@ -10,7 +10,7 @@ from scripts.bench.experiment import Experiment, Figure, Length, Neighbours, Sam
 from scripts.bench.fleet import Fleet, Layout
 from scripts.bench.instructions import REQUESTS, count
 
-FIGURE = Figure("instructions", "instructions in user space per small request", "", guard=2.4)
+FIGURE = Figure("instructions", "instructions in user space per small request", "", guard=2.5)
 
 
 def measure(layout: Layout, length: Length) -> Sample:

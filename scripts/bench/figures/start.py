@@ -6,7 +6,7 @@ import statistics
 import time
 
 from scripts.bench import peers, programs
-from scripts.bench.clients import exchange
+from scripts.bench.clients import answered
 from scripts.bench.experiment import Experiment, Figure, Length, Neighbours, Sample, order
 from scripts.bench.fleet import Fleet, Lane, Layout
 from scripts.bench.peers import Wiring
@@ -57,15 +57,6 @@ def once(fleet: Fleet, lane: Lane, name: str, node: str) -> float:
         return time.monotonic() - began
     finally:
         router.stop()
-
-
-def answered(listen: str) -> bool:
-    """Whether a request is answered now."""
-    try:
-        exchange(listen)
-        return True
-    except (OSError, BenchError):
-        return False
 
 
 EXPERIMENT = Experiment("start", (FIGURE,), measure, rounds_most=3)
