@@ -44,4 +44,4 @@ def measure(layout: Layout, length: Length) -> Sample:
     return sample
 
 
-EXPERIMENT = Experiment("announcements", (FIGURE,), measure)
+EXPERIMENT = Experiment("announcements", (FIGURE,), measure, rounds_most=3)

@@ -15,6 +15,7 @@ SIZES = tuple(size * KILOBYTE for size in (1, 4, 16, 64, 256, 1024))
 SHOWN = 64 * KILOBYTE
 """The size that has a target."""
 MICROSECONDS = 1e6
+ROUNDS = 3
 SMALL = 256 * KILOBYTE
 """From this size on fewer connections do: each carries a lot."""
 
@@ -47,12 +48,12 @@ def measure(figures: dict[int, Figure], layout: Layout, length: Length) -> Sampl
                 connections = 8 if size >= SMALL else wrk.CONNECTIONS
                 return Done(wrk.requests(lane.front, 1, path, script, connections).requests)
 
-            turns = length.seconds if size == SHOWN else max(1, length.seconds // 2)
+            turns = length.seconds if size == SHOWN else max(1, length.seconds // 4)
             take_turns(site, one, MICROSECONDS, turn, turns, sample)
     return sample
 
 
 EXPERIMENTS = (
-    Experiment("responses", tuple(RESPONSES.values()), partial(measure, RESPONSES)),
-    Experiment("request-bodies", tuple(BODIES.values()), partial(measure, BODIES)),
+    Experiment("responses", tuple(RESPONSES.values()), partial(measure, RESPONSES), ROUNDS),
+    Experiment("request-bodies", tuple(BODIES.values()), partial(measure, BODIES), ROUNDS),
 )
