@@ -10,7 +10,7 @@ TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # More than a few such tests are no accident.
 AGAIN = $(PYTHON_IN_VENV) scripts/again.py
 
-.PHONY: run test check bench scale docs coverage clean
+.PHONY: run test check bench bench-quick scale docs coverage clean
 
 run:
 	@scripts/setup run
@@ -28,9 +28,15 @@ check:
 	$(PYTHON_IN_VENV) -m mypy
 	$(PYTHON_IN_VENV) scripts/options_page.py --check
 
+# All figures, some 15 minutes; drawn into docs/benchmarks.md.
 bench:
 	@scripts/setup test
-	$(PYTHON_IN_VENV) -m scripts.bench
+	$(PYTHON_IN_VENV) -m scripts.bench --draw
+
+# What a change may not worsen, in less than a minute: exit status 1 when it did.
+bench-quick:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m scripts.bench --quick
 
 scale:
 	@scripts/setup test

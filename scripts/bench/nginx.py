@@ -1,5 +1,7 @@
 """The web server in front: one nginx process with one listener per router, all else equal.
 
+A second form, ``relay``, has nginx pass connections on without looking into them (``stream``).
+
 Its configuration, prefix, pid and temporary files are in the run's own directory; the system's nginx is not
 touched.
 """
@@ -66,10 +68,36 @@ SERVER = """\
 def configuration(prefix: Path, routers: Mapping[str, str], buffer_size: str) -> str:
     """The whole nginx.conf. ``routers`` maps each address nginx listens on to the router it passes to."""
     parameters = "\n".join(f"    uwsgi_param {name} {value};" for name, value in PARAMETERS.items())
-    servers = "".join(SERVER.format(listen=listen, router=router) for listen, router in routers.items())
+    servers = "".join(SERVER.format(listen=listen, router=named(router)) for listen, router in routers.items())
     return TEMPLATE.format(
         user=user_line(), prefix=prefix, buffer_size=buffer_size, parameters=parameters, servers=servers
     )
+
+
+RELAY = """\
+{load}{user}daemon off;
+worker_processes {processes};
+pid {prefix}/relay.pid;
+error_log stderr warn;
+events {{ worker_connections {connections}; }}
+stream {{
+    access_log off;
+    server {{ listen {listen} backlog=1024; proxy_pass {node}; proxy_timeout 600s; }}
+}}
+"""
+
+
+def relay(prefix: Path, load: str, listen: str, node: str, processes: int, connections: int) -> str:
+    """The nginx.conf of a relay; ``load``: the line that loads the stream module, if it is one by itself."""
+    return RELAY.format(
+        user=user_line(), prefix=prefix, load=load, listen=named(listen), node=named(node), processes=processes,
+        connections=connections,
+    )  # fmt: skip
+
+
+def named(address: str) -> str:
+    """An address as nginx writes it: ``unix:`` before a path."""
+    return f"unix:{address}" if address.startswith("/") else address
 
 
 def user_line() -> str:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import http.client
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,11 +54,14 @@ class CpuReading:
 class Daemon:
     """A program started in the foreground of its own session, with its output in a log file."""
 
-    def __init__(self, name: str, argv: Sequence[str], log: Path, cwd: Path) -> None:
+    def __init__(
+        self, name: str, argv: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str] | None = None
+    ) -> None:
         self.name = name
         self.argv = list(argv)
         self.log = log
         self.cwd = cwd
+        self.env = {**os.environ, **(env or {})}
         self._child: subprocess.Popen[bytes] | None = None
         self._seen: set[psutil.Process] = set()
 
@@ -67,21 +71,22 @@ class Daemon:
             self._child = subprocess.Popen(
                 self.argv,
                 cwd=self.cwd,
+                env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def wait_until(self, ready: Callable[[], bool], what: str) -> None:
+    def wait_until(self, ready: Callable[[], bool], what: str, within: float = START_DEADLINE) -> None:
         """Poll ``ready``; BenchError with the end of the log if the program ends or takes too long."""
         assert self._child is not None, "wait_until before start"
-        deadline = time.monotonic() + START_DEADLINE
+        deadline = time.monotonic() + within
         while not ready():
             if self._child.poll() is not None:
                 raise BenchError(f"{self.name} ended with status {self._child.returncode}:\n{self.log_end()}")
             if time.monotonic() > deadline:
-                raise BenchError(f"{self.name}: no {what} within {START_DEADLINE:.0f} s:\n{self.log_end()}")
+                raise BenchError(f"{self.name}: no {what} within {within:.0f} s:\n{self.log_end()}")
             time.sleep(0.02)
 
     def log_end(self) -> str:
@@ -112,8 +117,11 @@ class Daemon:
             raise BenchError(f"a process of {self.name} ended while it was measured: {error}") from error
         return CpuReading(seconds, frozenset(process.pid for process in tree))
 
-    def stop(self) -> None:
-        """Interrupt the root, wait, kill what is left of the tree. Safe to call twice or before the start."""
+    def stop(self, within: float | None = None) -> None:
+        """Interrupt the root, wait (STOP_DEADLINE seconds unless it is given), kill what is left of the tree.
+
+        Safe to call twice or before the start.
+        """
         if self._child is None:
             return
         # Taken before the signal: children whose parent has left cannot be found below it any more.
@@ -122,7 +130,7 @@ class Daemon:
         self.tree()
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
-        _, alive = psutil.wait_procs(self._seen, timeout=STOP_DEADLINE)
+        _, alive = psutil.wait_procs(self._seen, timeout=within or STOP_DEADLINE)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -142,6 +150,29 @@ def process_cpu(process: psutil.Process) -> float:
     return time.clock_gettime_ns(clock) / 1e9 + float(times.children_user + times.children_system)
 
 
+def tree_pss(processes: Sequence[psutil.Process]) -> int:
+    """Bytes of memory of all these processes, each page shared with others counted in part (PSS).
+
+    BenchError if one has ended.
+    """
+    total = 0
+    for process in processes:
+        try:
+            total += parse_pss(Path(f"/proc/{process.pid}/smaps_rollup").read_text())
+        except OSError as error:
+            raise BenchError(f"the memory of process {process.pid} cannot be read: {error}") from error
+    return total
+
+
+def parse_pss(rollup: str) -> int:
+    """Bytes that ``/proc/PID/smaps_rollup`` names as Pss. BenchError if it names none."""
+    for line in rollup.splitlines():
+        name, _, value = line.partition(":")
+        if name == "Pss":
+            return int(value.split()[0]) * 1024
+    raise BenchError("no Pss in smaps_rollup")
+
+
 def machine_busy() -> float:
     """Seconds of CPU that all of the machine has used since it started, time stolen by its host included."""
     ticks = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
@@ -153,6 +184,20 @@ def own_cpu() -> float:
     """Seconds of CPU of this script and of its children that have ended (wrk)."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
+
+
+def allow_open_files() -> int:
+    """Raise this process' limit of open files as far as it may, for what it starts as well; what it is now."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+def free_udp_address(host: str = "127.0.0.1") -> str:
+    """A UDP address nobody has."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind((host, 0))
+        return f"{host}:{probe.getsockname()[1]}"
 
 
 def free_address(host: str = "127.0.0.1") -> str:
@@ -179,20 +224,34 @@ def split_address(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def accepts(address: str) -> bool:
-    """True if something listens on a TCP address."""
+def connect(address: str, timeout: float) -> socket.socket:
+    """A connection to ``host:port`` or to the unix socket at a path. OSError if there is none to be had."""
+    if not address.startswith("/"):
+        return socket.create_connection(split_address(address), timeout=timeout)
+    peer = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with socket.create_connection(split_address(address), timeout=1):
+        peer.settimeout(timeout)
+        peer.connect(address)
+    except BaseException:
+        peer.close()
+        raise
+    return peer
+
+
+def accepts(address: str) -> bool:
+    """True if something listens on a TCP address or a unix socket's path."""
+    try:
+        with connect(address, 1):
             return True
     except OSError:
         return False
 
 
-def answers(address: str) -> bool:
+def answers(address: str, host: str = "bench.example") -> bool:
     """True if GET / at an HTTP address is answered with 200."""
     connection = http.client.HTTPConnection(*split_address(address), timeout=2)
     try:
-        connection.request("GET", "/")
+        connection.request("GET", "/", headers={"Host": host})
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False

@@ -1,4 +1,4 @@
-"""The command lines of everything that takes part: the two routers, uWSGI behind them, wrk.
+"""The programs that take part, and the command lines of the applications behind the routers.
 
 Finds the programs and says plainly which one is missing. Starts nothing.
 """
@@ -6,9 +6,11 @@ Finds the programs and says plainly which one is missing. Starts nothing.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,30 +34,24 @@ class Uwsgi:
     python: tuple[str, ...] = ()
     fastrouter: tuple[str, ...] = ()
 
-    def app(self, address: str, processes: int) -> list[str]:
-        """A uWSGI server with the application of app.py on ``address``."""
+    def app(self, addresses: Sequence[str], processes: int) -> list[str]:
+        """A uWSGI server with the application of app.py on each address."""
         return [
             self.binary, *self.python, "--master", "--die-on-term", "--need-app", "--disable-logging",
-            "--socket", address, "--listen", LISTEN, "--processes", str(processes),
-            "--wsgi-file", str(APP),
-        ]  # fmt: skip
-
-    def router(self, listen: str, node: str) -> list[str]:
-        """The C FastRouter on ``listen``, one process and its master, with one static node."""
-        return [
-            self.binary, *self.fastrouter, "-M", "--listen", LISTEN,
-            "--fastrouter", listen, "--fastrouter-to", node, "--fastrouter-processes", "1",
+            "--listen", LISTEN, "--processes", str(processes), "--wsgi-file", str(APP),
+            *(word for address in addresses for word in ("--socket", address)),
         ]  # fmt: skip
 
     def version(self) -> str:
         return first_line([self.binary, "--version"])
 
 
-def ours(listen: str, node: str) -> list[str]:
-    """uwsgirouter of this checkout on ``listen``, one worker and its master, with one static node."""
+def adopting(address: str, processes: int) -> list[str]:
+    """gunicorn with the application of app.py on a unix socket, its workers of the kind that adopts clients."""
     return [
-        sys.executable, "-m", "uwsgirouter",
-        "--fastrouter", listen, "--fastrouter-to", node, "--fastrouter-processes", "1",
+        sys.executable, "-m", "gunicorn", "--protocol", "uwsgi", "-k", "uwsgirouter.local.adopting.SyncWorker",
+        "--workers", str(processes), "--backlog", LISTEN, "--log-level", "warning", "--chdir", str(APP.parent),
+        "--bind", f"unix:{address}", "app:application",
     ]  # fmt: skip
 
 
@@ -73,9 +69,14 @@ def find_uwsgi() -> Uwsgi:
     )
 
 
-def find(name: str) -> str:
+def look_for(name: str) -> str | None:
     """The path of a program, searched in the system directories too (nginx lives in one that users lack)."""
-    path = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+    return shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
+
+
+def find(name: str) -> str:
+    """The path of a program. BenchError if it is not there."""
+    path = look_for(name)
     if path is None:
         raise BenchError(f"{name} is not installed: apt install {name}")
     return path
@@ -86,3 +87,8 @@ def first_line(argv: list[str]) -> str:
     result = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
     lines = (result.stdout + result.stderr).strip().splitlines()
     return lines[0] if lines else ""
+
+
+def open_files() -> int:
+    """How many files a process that is started now may have open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -1,135 +1,114 @@
-"""The whole set-up under load: uWSGI, the routers beside each other, nginx. Up when entered, gone when left.
+"""The whole way of a request: nginx, the routers beside each other, the application. Gone when left.
 
-A lane is one way through it: an address of nginx, and the router it leads to. All share nginx and uWSGI.
+All lanes share nginx and the application. Each is proved by a request before anything is measured.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
+import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 
 from scripts.bench import nginx, programs
-from scripts.bench.processes import BenchError, Daemon, accepts, answers, free_address, own_cpu
+from scripts.bench.fleet import Fleet, Lane, Layout
+from scripts.bench.peers import Wiring
+from scripts.bench.processes import BenchError, Daemon, accepts, answers, free_udp_address, split_address
+from scripts.scale.sending import Barrage, announcement, send_steadily
 
-FASTROUTER = "fastrouter"
-OURS = "ours"
-SHARED = ("application", "nginx")
-
-
-class Placement(Enum):
-    """Which cores the processes may use."""
-
-    TOGETHER = "together"
-    """All on one core: the steadiest figures, since no wake-up crosses cores."""
-    APART = "apart"
-    """The routers on one core, everything else on the others."""
-    FREE = "free"
-    """As the kernel likes."""
+ANNOUNCED_PER_SECOND = 4000
+"""At the start: no more than the kernel's queue of a router takes."""
+EVERY = 10.0
+"""Seconds between two announcements of a node, uWSGI's own."""
+LIFETIME = 600
+"""Seconds after which whoever announces ends by itself."""
 
 
 @dataclass(frozen=True)
-class Lane:
-    """One router and the address at nginx that leads to it."""
+class Shape:
+    """What is special about a way."""
 
-    name: str
-    front: str
-    router: Daemon
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What is started and where."""
-
-    lanes: Sequence[tuple[str, str]]
-    """(name, FASTROUTER or OURS) of each lane; the first is what the others are compared with."""
-    buffer_size: str
-    """nginx' uwsgi_buffer_size."""
-    app_processes: int
-    placement: Placement
-    cores: tuple[int, ...]
-    """The cores this script was given."""
+    processes: int = 1
+    """Of each router."""
+    unix: bool = False
+    """Unix sockets on both sides of the routers."""
+    hosts: tuple[str, ...] = ()
+    """Keys under which the nodes announce themselves; none: one static node."""
+    nodes: int = 1
+    """Under each key."""
+    adopting: bool = False
+    """The application is one that adopts clients (gunicorn)."""
 
 
-class Site:
-    """Context manager: ``with Site(layout) as site`` gives ``site.lanes``, each proved by a request."""
+class Site(Fleet):
+    """``with Site(layout, shape) as site`` gives ``site.lanes``; ``site.web`` is nginx."""
 
-    def __init__(self, layout: Layout) -> None:
-        self.layout = layout
-        self.lanes: list[Lane] = []
-        self._uwsgi = programs.find_uwsgi()
-        self._nginx = programs.find("nginx")
-        self._daemons: list[Daemon] = []
-        self._exit = ExitStack()
-
-    def __enter__(self) -> Site:
-        try:
-            self._start()
-        except BaseException:
-            self._exit.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._exit.close()
-
-    def logs(self, lane: Lane) -> str:
-        """The ends of the logs of a lane's router, of nginx and of the application."""
-        return "\n".join(daemon.log_end() for daemon in self._daemons if daemon.name in (lane.name, *SHARED))
-
-    def cpu(self) -> float:
-        """Seconds of CPU of all that was started, and of this script."""
-        return own_cpu() + sum(daemon.cpu().seconds for daemon in self._daemons)
+    def __init__(self, layout: Layout, shape: Shape | None = None) -> None:
+        super().__init__(layout)
+        self.shape = shape or Shape()
+        self.web: Daemon
 
     def _start(self) -> None:
-        prefix = Path(tempfile.mkdtemp(prefix="uwsgirouter-bench-"))
-        self._exit.callback(shutil.rmtree, prefix, ignore_errors=True)
-        router_cores, other_cores = cores_of(self.layout.placement, self.layout.cores)
-        node = free_address()
-        app = self._uwsgi.app(node, self.layout.app_processes)
-        self._run(SHARED[0], app, prefix, node, other_cores)
+        shape = self.shape
+        nodes = [self.address(f"node-{number}", shape.unix) for number in range(shape.nodes)]
+        self._start_application(nodes)
         routers: dict[str, str] = {}
         for name, kind in self.layout.lanes:
-            listen, front = free_address(), free_address()
-            command = programs.ours if kind == OURS else self._uwsgi.router
-            router = self._run(name, command(listen, node), prefix, listen, router_cores)
+            listen, front = self.address(name, shape.unix), self.address("front")
+            server = free_udp_address() if shape.hosts else ""
+            wiring = Wiring(listen, "" if shape.hosts else nodes[0], server, shape.processes)
+            router = self.router(name, kind, wiring)
+            if shape.hosts:
+                self._announce(name, server, nodes)
             routers[front] = listen
-            self.lanes.append(Lane(name, front, router))
-        text = nginx.configuration(prefix, routers, self.layout.buffer_size)
-        (prefix / "nginx.conf").write_text(text)
-        web = nginx.command(self._nginx, prefix)
-        self._run(SHARED[1], web, prefix, self.lanes[0].front, other_cores)
+            self.lanes.append(Lane(name, front, router, kind))
+        directory = self.directory("nginx")
+        (directory / "nginx.conf").write_text(nginx.configuration(directory, routers, self.layout.buffer_size))
+        argv = nginx.command(programs.find("nginx"), directory)
+        self.web = self.run("nginx", argv, lambda: accepts(self.lanes[0].front), self.other_cores)
+        hosts = (shape.hosts[0], shape.hosts[-1]) if shape.hosts else ("bench.example",)
         for lane in self.lanes:
-            lane.router.wait_until(partial(answers, lane.front), "answer through nginx")
+            for host in hosts:
+                lane.router.wait_until(partial(answers, lane.front, host), "answer through nginx")
 
-    def _run(self, name: str, argv: list[str], prefix: Path, address: str, cores: set[int]) -> Daemon:
-        daemon = Daemon(name, argv, prefix / f"{name.replace(' ', '-')}.log", programs.PROJECT)
-        self._exit.callback(daemon.stop)
-        # Inherited by the program and all its children. nginx comes last, so this script, and with it wrk and the
-        # client of the transfers, stays where nginx is.
-        os.sched_setaffinity(0, cores)
-        daemon.start()
-        daemon.wait_until(partial(accepts, address), f"listener on {address}")
-        self._daemons.append(daemon)
-        return daemon
+    def _start_application(self, nodes: Sequence[str]) -> None:
+        count = self.layout.app_processes
+        make = programs.find_uwsgi().app
+        argv = programs.adopting(nodes[0], count) if self.shape.adopting else make(nodes, count)
+        self.run("application", argv, lambda: all(map(accepts, nodes)), self.other_cores)
+
+    def _announce(self, name: str, server: str, nodes: Sequence[str]) -> None:
+        """All nodes at once, then each again and again by a process, as uWSGI does."""
+        pairs = [(host, node) for host in self.shape.hosts for node in nodes]
+        barrage = Barrage(server, [announcement(host, node) for host, node in pairs])
+        try:
+            send_all(barrage, len(pairs))
+        finally:
+            barrage.sock.close()
+        argv = [sys.executable, "-m", "scripts.scale.sending", server]
+        argv += ["--rate", str(len(pairs) / EVERY), "--seconds", str(LIFETIME)]
+        for host, node in pairs:
+            argv += ["--alive", host, node]
+        self.run(f"announcer of {name}", argv, lambda: True, self.other_cores)
 
 
-def cores_of(placement: Placement, cores: Sequence[int]) -> tuple[set[int], set[int]]:
-    """The cores of the routers, and those of everything else. BenchError if there are too few."""
-    if placement is Placement.FREE:
-        return set(cores), set(cores)
-    # The last core: the first often has more of the machine's interrupts.
-    if placement is Placement.TOGETHER:
-        return {cores[-1]}, {cores[-1]}
-    if len(cores) < 2:
-        raise BenchError("routers apart from the rest need two cores")
-    return {cores[-1]}, set(cores[:-1])
+def send_all(barrage: Barrage, count: int, rate: float = ANNOUNCED_PER_SECOND) -> None:
+    """So many datagrams, ``rate`` a second. BenchError if the kernel does not take one."""
+    sent, _ = send_steadily(barrage, rate, count / rate + 5, None, count)
+    if sent != count:
+        raise BenchError(f"only {sent} of {count} announcements could be sent: is the router there?")
+
+
+def lost_datagrams(address: str) -> int:
+    """How many datagrams to a UDP address of 127.0.0.1 the kernel dropped. BenchError if nobody has the address."""
+    with open("/proc/net/udp") as file:
+        return parse_drops(file.read(), split_address(address)[1])
+
+
+def parse_drops(table: str, port: int) -> int:
+    """The drops of all sockets with that port in /proc/net/udp."""
+    rows = [line.split() for line in table.splitlines()[1:]]
+    drops = [int(row[-1]) for row in rows if row and int(row[1].rpartition(":")[2], 16) == port]
+    if not drops:
+        raise BenchError(f"nobody has UDP port {port}")
+    return sum(drops)

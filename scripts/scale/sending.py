@@ -20,10 +20,12 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 
+PAUSE_MOST = 0.1
+"""Seconds after which whoever is told to stop does so."""
 AT_ONCE = 256
 """Datagrams that one system call takes."""
 STEP = 0.0001
-"""Seconds between two looks at the clock: nodes do not agree on a moment, so datagrams come one by one."""
+"""Least seconds between two looks at the clock: nodes do not agree on a moment, so datagrams come one by one."""
 JUNK = 20_000
 """Different junk datagrams; they are sent round and round."""
 JUNK_KINDS = ("noise", "nameless", "crowded")
@@ -84,19 +86,26 @@ class Barrage:
         return sent
 
 
-def send_steadily(barrage: Barrage, rate: float, seconds: float, stop: threading.Event) -> tuple[int, float]:
-    """``rate`` datagrams a second for ``seconds`` or until ``stop``; how many were sent, and how long it took."""
+def send_steadily(
+    barrage: Barrage, rate: float, seconds: float, stop: threading.Event | None = None, most: int | None = None
+) -> tuple[int, float]:
+    """``rate`` datagrams a second for ``seconds``, until ``stop``, or until there were ``most``.
+
+    How many were sent, and how long it took.
+    """
     start = time.monotonic()
     sent = 0
-    while (passed := time.monotonic() - start) < seconds and not stop.is_set():
+    while (passed := time.monotonic() - start) < seconds and sent != most and not (stop and stop.is_set()):
         due = int(passed * rate) - sent
+        due = due if most is None else min(due, most - sent)
         if due > 0:
             done = barrage.send(due)
             sent += done
             if not done:
                 break
         else:
-            time.sleep(STEP)
+            # Until the next one is due, and no more often: whoever sends shares the machine with what is measured.
+            time.sleep(min(max(STEP, (sent + 1) / rate - passed), PAUSE_MOST))
     return sent, time.monotonic() - start
 
 

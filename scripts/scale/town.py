@@ -21,7 +21,7 @@ from types import TracebackType
 
 import psutil
 
-from scripts.bench.processes import BenchError, Daemon, accepts, free_address, split_address
+from scripts.bench.processes import BenchError, Daemon, accepts, free_address, free_udp_address, split_address
 from scripts.bench.programs import PROJECT
 from scripts.scale.sending import announcement, packet
 
@@ -95,13 +95,13 @@ class Memory:
 class Town:
     """The router and the one node that answers; ``with`` stops both."""
 
-    def __init__(self, directory: Path, workers: int) -> None:
+    def __init__(self, directory: Path, workers: int, *more: str) -> None:
         self.node = Node()
         self.listen = free_address()
-        self.server = _free_udp_address()
+        self.server = free_udp_address()
         self._senders: list[subprocess.Popen[bytes]] = []
         argv = [sys.executable, "-m", "uwsgirouter", "--fastrouter", self.listen]
-        argv += ["--fastrouter-subscription-server", self.server, "--fastrouter-processes", str(workers)]
+        argv += ["--fastrouter-subscription-server", self.server, "--fastrouter-processes", str(workers), *more]
         self.router = Daemon("uwsgirouter", argv, directory / "router.log", PROJECT)
         self.workers = workers
 
@@ -258,12 +258,6 @@ def _request(address: str) -> bytes:
     except OSError:
         return b""
     return reply
-
-
-def _free_udp_address() -> str:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def _cpu(process: psutil.Process) -> float:

@@ -1,0 +1,36 @@
+"""The experiments, a module for each kind; ``ALL`` is in the order of the table.
+
+A module makes Experiments (scripts/bench/experiment.py) and knows nothing of tables, files or the command line.
+"""
+
+from __future__ import annotations
+
+from scripts.bench.experiment import Experiment
+from scripts.bench.figures import (
+    announcements,
+    bodies,
+    idle,
+    instructions,
+    passing,
+    registry,
+    requests,
+    sizes,
+    start,
+    waiting,
+)
+
+ALL: tuple[Experiment, ...] = (
+    *requests.EXPERIMENTS,
+    bodies.EXPERIMENT,
+    *sizes.EXPERIMENTS,
+    waiting.EXPERIMENT,
+    announcements.EXPERIMENT,
+    registry.EXPERIMENT,
+    idle.EXPERIMENT,
+    passing.EXPERIMENT,
+    start.EXPERIMENT,
+    instructions.EXPERIMENT,
+)
+
+QUICK = ("static", "bodies", "responses", "waiting", "announcements", "instructions")
+"""What the regression guard looks at."""
