@@ -108,7 +108,7 @@ def test_a_vassal_may_be_required(servers: Servers) -> None:
     house.router.wait_for_log("names no vassal", DEADLINE)
     announce(house.router.server, "a.example", node.address, extra={"vassal": "one.ini"})
     house.router.wait_for_log("a.example => new node", DEADLINE)
-    assert house.answers("a.example") == "vassal"
+    wait_until(lambda: house.answers("a.example") == "vassal", DEADLINE, "the worker knows it")
 
 
 # -- the subscription server's socket --------------------------------------------------------------------------------
