@@ -14,6 +14,7 @@ import pytest
 
 from tests.servers import Process, Servers, announce, answer, fetch, free_port, free_udp_port, is_listening, wait_until
 from tests.servers.programs import ROUTER_COMMAND, environment, program
+from uwsgirouter.settings.table import OPTIONS
 
 USED_ELSEWHERE = {
     "article/app.py",
@@ -61,6 +62,7 @@ USED_ELSEWHERE = {
 USED_HERE = {
     "nginx.conf.example",
     "router.conf",
+    "subscriptions.conf",
     "supervisord.conf",
     "systemd/uwsgirouter.service",
     "systemd/uwsgirouter.socket",
@@ -239,3 +241,32 @@ def test_the_files_agree_on_the_routers_address(filled: Filled) -> None:
     names = ("router.conf", "nginx.conf.example", "systemd/uwsgirouter.socket", "quickstart.conf", "article/nginx.conf")
     for name in names:
         assert filled.router in filled.text(name), name
+
+
+def test_the_subscriptions_example(servers: Servers, project: Path) -> None:
+    text = (project / "conf" / "subscriptions.conf").read_text()
+    listener, server = f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_udp_port()}"
+    text = text.replace("127.0.0.1:3017", listener).replace("127.0.0.1:2626", server)
+    text = re.sub(r"/run/uwsgirouter|/var/lib/uwsgirouter", str(servers.directory), text)
+    config = servers.directory / "subscriptions.conf"
+    config.write_text(text)
+    router = servers.process(*ROUTER_COMMAND, "-c", str(config))
+    router.wait_ready(lambda: is_listening(listener))
+    node = servers.node(answer(b"shop"))
+    announce(servers.path("announce.sock"), ".example.com/shop", node.address)
+    wait_until(lambda: fetch(listener, "www.example.com", "/shop/cart").status == 200, 10, "the node serves its path")
+    reply = fetch(listener, "www.example.com", "/shop/cart")
+    assert (reply.header("set-cookie") or "").startswith("ROUTE=")
+    assert fetch(listener, "www.example.com", "/other").status == 503
+    asked = [sys.executable, "-m", "uwsgirouter.control", "nodes", "-c", str(config)]
+    listed = subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout
+    assert ".example.com/shop" in listed and node.address in listed
+    wait_until(lambda: (servers.directory / "nodes").exists(), 15, "the snapshot is written")
+
+
+def test_every_option_of_announcements_stands_in_an_example(project: Path) -> None:
+    examples = "\n".join(path.read_text() for path in (project / "conf").rglob("*") if path.is_file())
+    own = {"fastrouter-ejection", "fastrouter-sticky", "fastrouter-sticky-secret", "control-socket"}
+    wanted = own | {option.name for option in OPTIONS if option.section == "subscription"}
+    wanted -= {"fastrouter-subscription-slot"}  # it does nothing, and says so
+    assert not [name for name in sorted(wanted) if not re.search(rf"^;?\s*{name} =", examples, re.M)]

@@ -5,26 +5,15 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from tests.servers import wait_until
+from tests.worker.by_hand import Loop
 from uwsgirouter.worker.relay import Flow, Pump
 from uwsgirouter.worker.streams import Stream, dial
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class Watcher:
-    def start(self, handler: Any) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-class Loop:
-    def io(self, descriptor: int, events: int) -> Watcher:
-        return Watcher()
 
 
 class Told:
@@ -168,3 +157,19 @@ def test_a_client_that_does_not_keep_up_gets_all_of_it_and_then_the_end(bench: B
     bench.sink.shutdown(socket.SHUT_WR)
     rest = bench.read_to_end()
     assert read + len(rest) == before + 14 and rest.endswith(b"the last bytes")
+
+
+def test_a_reset_behind_bytes_that_the_client_does_not_take_yet_is_told_after_them(bench: Bench) -> None:
+    before = bench.fill_sink()
+    bench.arrived(b"half", reset=True)
+    wait_until(lambda: bench.pump.on_readable() is None and bench.told.count, 10, "the bytes are read")
+    assert (bench.told.heard, bench.pump.held) == ([], 4)
+    read = 0
+    while bench.pump.held:
+        read += len(bench.client.recv(1 << 16))
+        bench.pump.on_writable()
+    # The kernel tells a reset once: it was met while there was still something to write.
+    assert bench.told.heard == ["source failed"]
+    bench.sink.shutdown(socket.SHUT_WR)
+    rest = bench.read_to_end()
+    assert read + len(rest) == before + 4 and rest.endswith(b"half")

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.worker.by_hand import Loop
 from uwsgirouter.worker.relay import FIRST_READ, Pump
 from uwsgirouter.worker.streams import Stream, accept, dial
-
-
-class Watcher:
-    def start(self, handler: Any) -> None: ...
-
-    def stop(self) -> None: ...
-
-
-class Loop:
-    def io(self, descriptor: int, events: int) -> Watcher:
-        return Watcher()
 
 
 class Told:
