@@ -13,6 +13,7 @@ from typing import NoReturn
 from uwsgirouter import __version__, compiled
 from uwsgirouter.errors import BootError, ConfigError, ConfigErrors, RouterError
 from uwsgirouter.local.requirements import means_for
+from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings import report
 from uwsgirouter.settings.application import is_served
 from uwsgirouter.settings.arguments import UsageError
@@ -49,6 +50,9 @@ def _command(argv: Sequence[str]) -> int:
         _warn(settings)
         if is_served(settings):
             means_for(settings)
+        rules = load_rules(settings, lambda text: None)
+        for line in rules.describe() if rules else ():
+            print(line)
         print(report.check_text(settings, source.inherits_sockets), end="")
         return 0
     if "show-config" in source.commands:

@@ -34,6 +34,13 @@ STATUSES = {
     "mapper-timeout": 504,
     "queue-full": 503,
     "queue-timeout": 503,
+    "rule-break": 403,
+    "rule-failed": 500,
+    "rules-timeout": 504,
+    "harakiri": 504,
+    "bad-header": 400,
+    "bad-answer": 502,
+    "answer-too-large": 502,
 }
 
 

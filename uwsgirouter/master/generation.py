@@ -7,12 +7,16 @@ so whatever fails on the way leaves the old one as it was.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from uwsgirouter.master.duty import Duty
 from uwsgirouter.master.names import Names
 from uwsgirouter.master.sockets import Endpoints
 from uwsgirouter.settings.address import Address
 from uwsgirouter.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from uwsgirouter.rules.table import Table
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Generation:
     endpoints: Endpoints
     names: Names
     target: int
+    rules: Table | None = None
+    """The internal routing, built before the workers are forked."""
     duties: list[Duty] = field(default_factory=list)
     """What its attendants do; they are ready before its workers start."""
 

@@ -61,6 +61,7 @@ def become_worker(
             row=row,
             sticky_secret=master.sticky_secret,
             caches=master.place.directory,
+            rules=generation.rules,
         )
         return work(post)
     except BootError as error:

@@ -19,6 +19,7 @@ from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.names import Names, resolve
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.sockets import Sockets
+from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
 
@@ -43,9 +44,9 @@ class Reload:
         self._registrar = registrar
         self._selector = selector
         self._place = place
+        self._log = log
         self.current = self._generation(1, settings)
         self.incoming: Generation | None = None
-        self._log = log
         self._again = False
         self._started = 0.0
 
@@ -116,10 +117,14 @@ class Reload:
         self._again = False
 
     def _generation(self, index: int, settings: Settings, before: Names | None = None) -> Generation:
-        """Raises BootError; sockets that were bound before are left open."""
+        """Raises BootError, ConfigError; sockets that were bound before are left open."""
         endpoints = self._sockets.bind(settings)
         names = resolve(settings, before)
-        generation = Generation(index, settings, endpoints, names, settings.number("fastrouter-processes"))
+        workers = settings.number("fastrouter-processes")
+        rules = load_rules(settings, self._log.say)
+        for line in rules.describe() if rules else ():
+            self._log.line(line)
+        generation = Generation(index, settings, endpoints, names, workers, rules)
         generation.duties = [
             *duties_of(settings, endpoints, self._place, index > 1, self._want),
             *self._registrar.duties(generation),

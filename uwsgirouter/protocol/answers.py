@@ -44,6 +44,14 @@ class Cause(Enum):
     MAPPER_TIMEOUT = Answer(504, "Gateway Timeout", "mapper-timeout", "Finding out who serves this host took too long.")
     QUEUE_FULL = Answer(503, "Service Unavailable", "queue-full", "The application servers are busy.")
     QUEUE_TIMEOUT = Answer(503, "Service Unavailable", "queue-timeout", "The application servers are still busy.")
+    RULE_BREAK = Answer(403, "Forbidden", "rule-break", "A rule of the router ended this request.")
+    RULE_FAILED = Answer(500, "Internal Server Error", "rule-failed", "A rule of the router failed at this request.")
+    RULES_TIMEOUT = Answer(504, "Gateway Timeout", "rules-timeout", "The router's rules took too long.")
+    HARAKIRI = Answer(504, "Gateway Timeout", "harakiri", "The request took longer than it may.")
+    NO_FILE = Answer(404, "Not Found", "no-file", "There is no such file.")
+    BAD_HEADER = Answer(400, "Bad Request", "bad-header", "No header can be made of what the request says.")
+    BAD_ANSWER = Answer(502, "Bad Gateway", "bad-answer", "The application server's answer is no HTTP.")
+    ANSWER_TOO_LARGE = Answer(502, "Bad Gateway", "answer-too-large", "The application server's answer is too large.")
     IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
 
 

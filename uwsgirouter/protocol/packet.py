@@ -10,7 +10,7 @@ blocks that :func:`decode_vars` accepts. :func:`value_of` finds what :func:`deco
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from struct import Struct
 
 from uwsgirouter.errors import ProtocolError
@@ -62,6 +62,16 @@ def encode_packet(variables: Iterable[tuple[bytes, bytes]], modifier1: int = 0, 
     if len(block) > BLOCK_MAX:
         raise ProtocolError("too large", f"{len(block)} bytes of variables, at most {BLOCK_MAX}")
     return _HEADER.pack(modifier1, len(block), modifier2) + block
+
+
+def with_variable(packet: bytes, name: bytes, value: bytes) -> bytes:
+    """A whole packet with one variable more at its end. Raises :class:`ProtocolError` when the block has no room for it."""
+    more = _U16.size * 2 + len(name) + len(value)
+    modifier1, size, modifier2 = decode_header(packet)
+    if size + more > BLOCK_MAX:
+        raise ProtocolError("too large", f"{size + more} bytes of variables, at most {BLOCK_MAX}")
+    added = (_U16.pack(len(name)), name, _U16.pack(len(value)), value)
+    return b"".join((_HEADER.pack(modifier1, size + more, modifier2), packet[HEADER_SIZE:], *added))
 
 
 def decode_header(data: bytes) -> tuple[int, int, int]:
@@ -172,6 +182,20 @@ def value_of(data: bytes, end: int, name: bytes) -> bytes:
         if data[start:at] == name:
             return data[at + 2 : position]
     return b""
+
+
+def values_of(packet: bytes, names: Container[bytes]) -> dict[bytes, bytes]:
+    """The last value of each of ``names`` that a whole, valid packet has; one walk for all of them."""
+    found: dict[bytes, bytes] = {}
+    position, end = HEADER_SIZE, len(packet)
+    while position < end:
+        start = position + 2
+        at = start + packet[position] + (packet[position + 1] << 8)
+        position = at + 2 + packet[at] + (packet[at + 1] << 8)
+        name = packet[start:at]
+        if name in names:
+            found[name] = packet[at + 2 : position]
+    return found
 
 
 def _length(value: bytes) -> int:

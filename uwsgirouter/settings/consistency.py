@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.settings import application, balancing_checks, mapping_checks, resubscription, senders
 from uwsgirouter.settings.address import Address, Kind, parse_listen
+from uwsgirouter.settings.alarming import alarm_faults
 from uwsgirouter.settings.cache_checks import cache_faults, cache_notices
 from uwsgirouter.settings.judge import raise_all
+from uwsgirouter.settings.metering import metric_faults
 from uwsgirouter.settings.settings import Settings
 
 _STREAMS = ("fastrouter", "shared-socket")
@@ -33,6 +35,8 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *_control_socket(settings),
         *mapping_checks.errors(settings),
         *cache_faults(settings),
+        *alarm_faults(settings),
+        *metric_faults(settings),
         *senders.faults(settings),
         *balancing_checks.faults(settings),
         *application.faults(settings),

@@ -16,6 +16,7 @@ from uwsgirouter.settings import names
 from uwsgirouter.settings.expand import Entry, Expansion, unresolved
 from uwsgirouter.settings.gather import Gathering
 from uwsgirouter.settings.names import Verdict
+from uwsgirouter.settings.rows.routing import RULES
 from uwsgirouter.settings.settings import Given, Settings, give
 from uwsgirouter.settings.table import BY_NAME, Option, Type
 from uwsgirouter.settings.values import is_bool, parse
@@ -32,6 +33,8 @@ class Judgement:
     notices: list[str] = field(default_factory=list)
     ignored: dict[str, str] = field(default_factory=dict)
     applications: dict[str, str] = field(default_factory=dict)
+    turns: list[str] = field(default_factory=list)
+    """The option of each value taken so far, in order."""
 
     def entry(self, entry: Entry) -> None:
         """Judge one entry."""
@@ -50,11 +53,13 @@ class Judgement:
         if not option.is_value:
             return
         left = unresolved(entry.text)
-        if left is not None:
+        if left is not None and not (option.name in RULES and not left[2:-1].isidentifier()):
             raise ConfigError(f"{entry.name} = {entry.text}: {self._missing(left)}", entry.where)
         if option.name == "fastrouter" and entry.text.lower() in ("", "true", "yes", "on"):
             return
-        self.given.setdefault(option.name, []).append(give(option, _text(option, entry.text), entry.where))
+        given = give(option, _text(option, entry.text), entry.where, len(self.turns))
+        self.turns.append(option.name)
+        self.given.setdefault(option.name, []).append(given)
 
     def finish(self, gathering: Gathering) -> Settings:
         """The settings, or all the errors."""

@@ -34,7 +34,7 @@ def _words(text: str) -> frozenset[str]:
 
 IGNORED_FLAGS = _words(
     """
-    auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
+    alarm-cheap metrics-no-cores auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
     disable-sendfile disable-write-exception drop-after-apps drop-after-init enable-metrics
     enable-threads exit-on-reload force-gateway harakiri-verbose honour-stdin ignore-sigpipe
     ignore-write-errors log-4xx log-5xx log-date log-format-strftime log-master
@@ -42,6 +42,7 @@ IGNORED_FLAGS = _words(
     log-x-forwarded-for log-zero logfile-chown logformat-strftime master memory-report need-app
     never-swap no-defer-accept no-initgroups no-orphans no-server no-site py-tracebacker reuse-port
     shutdown-sockets single-interpreter skip-atexit skip-atexit-teardown so-keepalive so-send-timeout
+    pcre-jit router-list routers-list
     stats-http stats-minified stats-no-cores stats-no-metrics tcp-fast-open-client tcp-nodelay
     threaded-logger thunder-lock -L -M -T -i -m -r
     """
@@ -50,7 +51,9 @@ IGNORED_FLAGS = _words(
 
 IGNORED_VALUES = _words(
     """
-    alarm backtrace-depth buffer-size cpu-affinity hook-as-gateway hook-as-root hook-as-user hook-asap
+    alarm-fd alarm-segfault segfault-alarm alarm-backlog backlog-alarm lq-alarm alarm-lq alarm-listen-queue
+    listen-queue-alarm log-alarm alarm-log not-log-alarm not-alarm-log metrics-dir metrics-dir-restore metric-dir
+    metric-dir-restore backtrace-depth buffer-size cpu-affinity hook-as-gateway hook-as-root hook-as-user hook-asap
     hook-post-jail hook-pre-jail ksm legion limit-as limit-nproc log-backupname log-big log-drain
     log-encoder log-filter log-format log-maxsize log-prefix log-req-encoder log-route log-slow
     logfile-chmod logformat logger logto2 master-fifo max-vars pidfile2 plugin plugin-dir plugins
@@ -87,12 +90,6 @@ LATER = _words(
 )
 """Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""
 
-_ROUTES = re.compile(
-    r"(error-|response-|final-)?route"
-    r"(-(host|uri|qs|remote-addr|remote-user|user-agent|referer|label|run|if|if-not|status))?"
-)
-"""The whole of uWSGI's internal routing: known, not built yet."""
-
 _OWN = re.compile(r"fastrouter-|subscriptions?-|(error-|response-|final-)?route($|-)|https?-|rawrouter-|sslrouter-")
 """Families in which an unknown name is always a mistake."""
 
@@ -127,8 +124,6 @@ def verdict(name: str) -> Verdict:
     for names, found in _FOUND:
         if name in names:
             return found
-    if _ROUTES.fullmatch(name):
-        return Verdict.LATER
     return Verdict.OWN_FAMILY if _OWN.match(name) else Verdict.UNKNOWN
 
 

@@ -37,6 +37,7 @@ SECTIONS = {
     "mapping": "Finding a node, and passing a request on",
     "subscription": "Subscriptions",
     "cache": "Caches and scripts",
+    "routing": "Routing rules",
     "application": "A local application",
     "sockets": "Sockets",
     "process": "Processes, files and users",

@@ -10,6 +10,7 @@ import textwrap
 from uwsgirouter.settings import application, values
 from uwsgirouter.settings.address import Kind
 from uwsgirouter.settings.mapping_checks import way
+from uwsgirouter.settings.rows.routing import RULES
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.table import OPTIONS, SECTIONS, WITHOUT_VALUE, Option, Type
 
@@ -34,8 +35,10 @@ def help_text() -> str:
 
 def show_config(settings: Settings) -> str:
     """The effective configuration as an ini file: what was given, then the defaults as comments."""
-    given = [(option, text) for option in OPTIONS if option.is_value for text in _texts(settings, option)]
-    lines = ["[uwsgirouter]", *(f"{option.name} = {text.replace('%', '%%')}" for option, text in given)]
+    plain = [option for option in OPTIONS if option.is_value and option.name not in RULES]
+    given = [(option.name, text) for option in plain for text in _texts(settings, option)]
+    given += [(name, text) for name, text, _ in settings.sequence(RULES)]  # their order counts
+    lines = ["[uwsgirouter]", *(f"{name} = {text.replace('%', '%%')}" for name, text in given)]
     unset = [option for option in OPTIONS if option.is_value and not settings.is_set(option.name)]
     lines += ["", "; defaults", *(f"; {option.name} = {option.default}".rstrip() for option in unset)]
     return "\n".join(lines) + "\n"

@@ -28,6 +28,8 @@ class Given:
     value: values.Value
     text: str
     where: str
+    turn: int = 0
+    """Its place among all that was given, of every option."""
 
 
 class Settings:
@@ -105,6 +107,12 @@ class Settings:
             raise TypeError(f"{name} is not repeatable")
         return tuple(given.text for given in self._given.get(option.name, ()))
 
+    def sequence(self, names: Iterable[str]) -> tuple[tuple[str, str, str], ...]:
+        """All values of these options in the order in which they were given: (name, text, where)."""
+        found = [(given.turn, name, given) for name in names for given in self._given.get(_row(name).name, ())]
+        found.sort(key=lambda one: one[0])
+        return tuple((name, given.text, given.where) for _, name, given in found)
+
     def addresses(self, name: str) -> tuple[Address, ...]:
         """All the addresses of an option, in order."""
         option = _row(name)
@@ -141,14 +149,23 @@ class Settings:
     @classmethod
     def of(cls, **options: object) -> Settings:
         """Settings for tests: names with _ for -, each a raw text, a number, a bool, or a list of them."""
-        given: dict[str, list[Given]] = {}
+        listed = []
         for keyword, raw in options.items():
-            option = _row(keyword.replace("_", "-"))
             for item in raw if isinstance(raw, (list, tuple)) else [raw]:
-                text = str(item).lower() if isinstance(item, bool) else str(item)
-                given.setdefault(option.name, []).append(give(option, text, f"test: {option.name}"))
-        written = [(name, item.text) for name, items in given.items() for item in items]
-        return cls("", given, written=written)
+                name = keyword.replace("_", "-")
+                listed.append((name, str(item).lower() if isinstance(item, bool) else str(item), f"test: {name}"))
+        return cls.listed(listed)
+
+    @classmethod
+    def listed(cls, options: Iterable[tuple[str, str, str]], source: str = "") -> Settings:
+        """Settings of (name, text, where) in their order. Raises :class:`ConfigError`."""
+        given: dict[str, list[Given]] = {}
+        written = []
+        for turn, (name, text, where) in enumerate(options):
+            option = _row(name)
+            given.setdefault(option.name, []).append(give(option, text, where, turn))
+            written.append((option.name, text))
+        return cls(source, given, written=written)
 
     def _one(self, name: str, types: frozenset[Type]) -> values.Value | None:
         option = _row(name)
@@ -164,10 +181,10 @@ class Settings:
         return (found if option.repeatable else found[-1]) if found else _DEFAULTS[option.name]
 
 
-def give(option: Option, text: str, where: str) -> Given:
+def give(option: Option, text: str, where: str, turn: int = 0) -> Given:
     """One checked value; the :class:`ConfigError` names where, option, value and what is allowed."""
     try:
-        return Given(values.parse(option, text), text, where)
+        return Given(values.parse(option, text), text, where, turn)
     except ConfigError as error:
         raise ConfigError(f"{option.name} = {text}: {error.message}", where) from None
 

@@ -16,6 +16,8 @@ from uwsgirouter.settings.rows import (
     mapping,
     process,
     router,
+    routing,
+    routing_services,
     sockets,
     subscription,
 )
@@ -31,6 +33,8 @@ OPTIONS: tuple[Option, ...] = (
     + balancing.ROWS
     + mapping.ROWS
     + cache.ROWS
+    + routing.ROWS
+    + routing_services.ROWS
     + application.ROWS
     + sockets.ROWS
     + process.ROWS

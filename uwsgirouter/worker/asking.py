@@ -29,16 +29,15 @@ class Asker(Protocol):
 
 
 class Asking:
-    """The questions that are out. ``ask`` may yield."""
+    """The questions that are out."""
 
-    def __init__(self, ask: Ask | None, log: Log) -> None:
-        self._ask = ask
+    def __init__(self, log: Log) -> None:
         self._greenlets: dict[Asker, Any] = {}
         self._say = Throttle(log.block, 1)
 
-    def begin(self, session: Asker, key: bytes, tried: Container[Node]) -> None:
-        """Ask for ``key``; ``session.mapped`` is called later, never before this returns."""
-        self._greenlets[session] = gevent.spawn(self._run, session, key, tried)
+    def begin(self, session: Asker, ask: Ask, key: bytes, tried: Container[Node]) -> None:
+        """Call ``ask``, which may yield, for ``key``; ``session.mapped`` follows, never before this returns."""
+        self._greenlets[session] = gevent.spawn(self._run, session, ask, key, tried)
 
     def forget(self, session: Asker) -> None:
         """``session`` is over."""
@@ -46,12 +45,11 @@ class Asking:
         if greenlet is not None and greenlet is not gevent.getcurrent():
             greenlet.kill(block=False)
 
-    def _run(self, session: Asker, key: bytes, tried: Container[Node]) -> None:
+    def _run(self, session: Asker, ask: Ask, key: bytes, tried: Container[Node]) -> None:
         slot: Candidates | None = None
         error: Exception | None = None
         try:
-            assert self._ask is not None
-            slot = self._ask(key, tried)
+            slot = ask(key, tried)
         except (BadKey, BadTarget) as refused:
             error = refused
         except BaseException as raised:

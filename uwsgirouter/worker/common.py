@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.worker.choice import Choice
+    from uwsgirouter.worker.routed import Rules
     from uwsgirouter.worker.session import Session
 
 FRESH_DELAY = 0.05
@@ -36,6 +37,7 @@ class Common:
         "mount_levels",
         "passes_descriptors",
         "relay",
+        "rules",
         "scratch",
         "sessions",
         "ticks",
@@ -51,6 +53,8 @@ class Common:
     find: Callable[[bytes], Candidates | None]
     choice: Choice | None
     """None unless more than the balancer decides (cookies, cores)."""
+    rules: Rules | None
+    """None unless there are rules."""
     forced_key: bytes
     mount_levels: int
     """How many components of its path stand behind a request's key."""

@@ -17,7 +17,7 @@ import traceback
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.event import Event
@@ -46,6 +46,10 @@ from uwsgirouter.worker.router import Router
 from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.sticky import Sticky
 from uwsgirouter.worker.uplink import Uplink
+
+if TYPE_CHECKING:
+    from uwsgirouter.rules.table import Table
+    from uwsgirouter.worker.routed import Rules
 
 STOPPED = 0
 """Exit status after a drain or a stop."""
@@ -93,6 +97,8 @@ class Post:
     """What sticky cookies are made with when the settings name no secret: the master's, for as long as it lives."""
     caches: str = ""
     """The directory of the named caches, empty when there are none."""
+    rules: Table | None = None
+    """The internal routing, None when there are no rules."""
 
 
 class Worker:
@@ -125,6 +131,7 @@ class Worker:
             self.uplink,
             _choice(settings, self._inflight, post.sticky_secret),
             self._inflight.waits_elsewhere,
+            self._rules(post),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
@@ -136,6 +143,14 @@ class Worker:
         self._title = ""
         self._long_lived = LongLived()
         self._errors = Throttle(self.log.block, 1)
+
+    def _rules(self, post: Post) -> Rules | None:
+        if post.rules is None:
+            return None
+        from uwsgirouter.worker.routed import Rules
+        from uwsgirouter.worker.rule_host import RuleHost
+
+        return Rules(post.rules, RuleHost(post, self.log), self.log)
 
     def run(self) -> int:
         """Serve until told to leave."""

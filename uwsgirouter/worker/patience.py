@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.worker.adoption import was_spoken_to
+from uwsgirouter.worker.phases import Phase
 from uwsgirouter.worker.relay import Flow
 from uwsgirouter.worker.seeking import give_up_vassal
 
@@ -22,11 +23,26 @@ LINGER_SILENCE = 2
 """Seconds without a byte after which a client that still owes us its body is let go."""
 LINGER_TOTAL = 30
 """Seconds after which it is let go anyhow."""
+_LINGERING = (Phase.LINGER, Phase.LINGER_RESET)
 
 
 def expire(session: Session) -> None:
     """Called each second for a session that is silent for long, or lingers: give up what took too long."""
-    _BY_PHASE.get(session.phase.name, _ignore)(session)
+    if session.deadline and session.router.ticks >= session.deadline and session.phase not in _LINGERING:
+        _overdue(session)
+    else:
+        _BY_PHASE.get(session.phase.name, _ignore)(session)
+
+
+def _overdue(session: Session) -> None:
+    """Its rules gave it so many seconds."""
+    session.deadline = 0
+    if session.phase is Phase.RELAY:
+        session.abort(Cause.HARAKIRI, "")
+    elif session.phase is Phase.ANSWER:
+        session.close()
+    else:
+        session.fail(Cause.HARAKIRI)
 
 
 def _lingering(session: Session) -> None:
@@ -75,6 +91,17 @@ def _mapping(session: Session) -> None:
         session.fail(Cause.MAPPER_TIMEOUT)
 
 
+def _ruling(session: Session) -> None:
+    if session.silence > session.router.first_byte_timeout:
+        session.fail(Cause.RULES_TIMEOUT)
+
+
+def _answering(session: Session) -> None:
+    """Rules that are asked for an answer, or a client that does not read it."""
+    if session.silence > session.router.idle_timeout:
+        session.close()
+
+
 def _waking(session: Session) -> None:
     if session.silence > session.router.vassals.patience:
         give_up_vassal(session)
@@ -103,11 +130,13 @@ def _ignore(session: Session) -> None:
 _BY_PHASE = {
     "PACKET": _reading,
     "BODY": _gathering,
+    "RULES": _ruling,
     "MAP": _mapping,
     "WAKE": _waking,
     "CONNECT": _connecting,
     "WAIT": _waiting,
     "RELAY": _relaying,
+    "ANSWER": _answering,
     "LINGER": _lingering,
     "LINGER_RESET": _lingering,
 }

@@ -22,7 +22,7 @@ from uwsgirouter.model.table import FALLBACK_KEY, RouteTable
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.adoption import Adoptions
-from uwsgirouter.worker.asking import Asking
+from uwsgirouter.worker.asking import Ask, Asking
 from uwsgirouter.worker.choice import Choice
 from uwsgirouter.worker.common import FRESH_DELAY, Common
 from uwsgirouter.worker.disk import Disk
@@ -30,6 +30,7 @@ from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.vassals import Vassals
 
 if TYPE_CHECKING:
+    from uwsgirouter.worker.routed import Rules
     from uwsgirouter.worker.session import Session
 
 CONNECT_TIMEOUT = 5
@@ -105,7 +106,9 @@ class Router(Common):
         told: Told,
         choice: Choice | None = None,
         waits_elsewhere: Callable[[int], bool] = lambda since: False,
+        rules: Rules | None = None,
     ) -> None:
+        self.rules = rules
         self.table = table
         self.cells = cells
         self.inflight = inflight
@@ -140,7 +143,7 @@ class Router(Common):
         self.is_asleep = self.vassals.is_asleep
         self.await_vassal = self.vassals.wait
         self.disk = Disk()
-        self._asking = Asking(self.ask, log)
+        self._asking = Asking(log)
         self.sessions = set()
         self.ticks = 0
         self.idle = None
@@ -178,10 +181,11 @@ class Router(Common):
 
         First whoever else is up, then a fallback, then those that are down: none is given up while it could be tried.
         The ``last`` attempt goes to a fallback that is up, so that retries never use up its turn. A fallback stands in
-        for nodes: a key that has none gets one only with ``fastrouter-fallback-on-no-key``.
+        for nodes: a key that has none gets one only with ``fastrouter-fallback-on-no-key``, and nobody stands in for an
+        address that a rule chose.
         """
         fallback = None
-        if slot is not None or tried or self.fallback_on_no_key:
+        if (slot is not None or tried or self.fallback_on_no_key) and session.follows_key():
             fallback = self.table.slots.get(FALLBACK_KEY)
         stand_in = fallback.first(SERVING, tried) if fallback is not None else None
         if last and stand_in is not None:
@@ -200,13 +204,15 @@ class Router(Common):
         node = self.choice.pick(session, slot, tried, in_line=True) if self.choice is not None else None
         return node or slot.next_except(tried, session)
 
-    def consult(self, session: Session, tried: Sequence[Node]) -> None:
-        """Ask the mapper in a greenlet; ``session.mapped`` is called with what it says."""
-        self._asking.begin(session, session.key, tried)
+    def consult(self, session: Session, ask: Ask, tried: Sequence[Node]) -> None:
+        """Ask whoever may have to wait, in a greenlet; ``session.mapped`` is called with the answer."""
+        self._asking.begin(session, ask, session.key, tried)
 
     def ask_no_more(self, session: Session) -> None:
         """``session`` ends before its question was answered, its vassal was there or its turn came."""
         self._asking.forget(session)
+        if self.rules is not None:
+            self.rules.forget(session)
         self.vassals.forget(session)
         if self.queue is not None:
             self.queue.forget(session)

@@ -44,10 +44,11 @@ def seek(session: Session, slot: Candidates | None) -> None:
     """Nobody in ``slot`` is up and free, or one failed: ask whoever may know better, or take what is left."""
     if session.phase in _OVER:
         return
-    if slot is None and session.router.ask is not None:
+    ask = session.asks() if slot is None else None
+    if ask is not None:
         session.phase = Phase.MAP
-        _watch_client(session)
-        session.router.consult(session, session.tried or [])
+        see_client(session)
+        session.router.consult(session, ask, session.tried or [])
         return
     choose(session, slot)
 
@@ -76,7 +77,7 @@ def choose(session: Session, slot: Candidates | None, in_line: bool = False) -> 
         session.phase = Phase.WAKE
         session.silence = 0
         session.tried = None  # whoever failed may be the one that is being started
-        _watch_client(session)
+        see_client(session)
         router.await_vassal(session)
         return
     if session.watcher is not None:
@@ -109,7 +110,7 @@ def wait_in_line(session: Session, key: bytes) -> None:
     if router.queue.put(session, key, wanted):
         session.phase = Phase.QUEUE
         session.silence = 0
-        _watch_client(session)
+        see_client(session)
     else:
         session.fail(Cause.QUEUE_FULL)
 
@@ -141,7 +142,8 @@ def lost(session: Session, node: Node) -> None:
         wait_in_line(session, node.key)
 
 
-def _watch_client(session: Session) -> None:
+def see_client(session: Session) -> None:
+    """See whether the client goes away while its node is still being found."""
     if session.watcher is None:
         session.watch(session.client, 1, partial(_on_client, session))
 
@@ -152,7 +154,7 @@ def _on_client(session: Session) -> None:
     try:
         count = session.client.recv_into(session.router.scratch, 1, _PEEK)
     except BlockingIOError:
-        _watch_client(session)
+        see_client(session)
     except OSError:
         session.client_gone()
     else:

@@ -9,12 +9,12 @@ from uwsgirouter.worker.relay cimport Pump
 cdef int _DONTWAIT, _FLAGS, _UNIX, _EAGAIN, _EINPROGRESS
 
 cdef object _BODY, _MAP, _QUEUE, _WAKE, _ADOPTED, _NO_NODE, _UNCONFIRMED
-cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
+cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _RULES, _ANSWER, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
 cdef int _REQUESTS, _ANSWERED, _RX, _TX
 
 cdef class Session:
     cdef public Common router
-    cdef public object phase, key, node, tried, watcher, why, body, lent, choice
+    cdef public object phase, key, node, tried, watcher, why, body, lent, choice, routed
     cdef public KernelStream client, upstream
     cdef public long silence, deadline
     cdef public int attempts
@@ -29,6 +29,7 @@ cdef class Session:
     @cython.locals(end=Py_ssize_t, data=bytes)
     cpdef start(self)
     cdef _route(self, bytes data, Py_ssize_t end)
+    cpdef admit(self, bytes key, long long length, bint upgrade)
     cdef _find(self)
     cpdef dial(self, node)
     @cython.locals(upstream=KernelStream, code=int)

@@ -38,7 +38,9 @@ from uwsgirouter.worker.streams import Stream, dial, send_with
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.model.node import Node
+    from uwsgirouter.worker.asking import Ask
     from uwsgirouter.worker.choice import Choice
+    from uwsgirouter.worker.routed import Routed
     from uwsgirouter.worker.router import Router
 
 PACKET_READ = 65536
@@ -66,7 +68,8 @@ _TX = int(Counter.TX)
 # An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
 _PACKET, _CONNECT, _WAIT, _RELAY = Phase.PACKET, Phase.CONNECT, Phase.WAIT, Phase.RELAY
 _BODY, _MAP, _QUEUE, _WAKE, _ADOPTED = Phase.BODY, Phase.MAP, Phase.QUEUE, Phase.WAKE, Phase.ADOPTED
-_LINGER, _LINGER_RESET, _CLOSED = Phase.LINGER, Phase.LINGER_RESET, Phase.CLOSED
+_RULES, _ANSWER, _CLOSED = Phase.RULES, Phase.ANSWER, Phase.CLOSED
+_LINGER, _LINGER_RESET = Phase.LINGER, Phase.LINGER_RESET
 _UNCONFIRMED = State.UNCONFIRMED
 _ENDED, _DISCARDING = Flow.ENDED, Flow.DISCARDING
 
@@ -91,6 +94,7 @@ class Session:
         "packet",
         "passed",
         "phase",
+        "routed",
         "router",
         "silence",
         "tried",
@@ -134,7 +138,9 @@ class Session:
         self.body: Buffering | None = None
         """The body, when it is buffered."""
         self.deadline = 0
-        """The router's tick at which a lingering session ends, whatever its client does; 0: it does not linger."""
+        """The router's tick at which it ends, whatever anybody does (it lingers, or its rules say so); 0: none."""
+        self.routed: Routed | None = None
+        """What its rules have a say in; None: nothing."""
 
     # -- the packet ---------------------------------------------------------------------------------------------
 
@@ -186,6 +192,15 @@ class Session:
             length = 0
         if length >= 0 and not upgrade:
             self.left = length - came if length >= came else STREAMING
+        if router.rules is not None:
+            self.key = key
+            router.rules.begin(self, end, length, upgrade)
+        else:
+            self.admit(key, length, upgrade)
+
+    def admit(self, key: bytes, length: int, upgrade: bool) -> None:
+        """Find a node for ``key``, when the body (of ``length`` bytes) allows."""
+        router = self.router
         if not key:
             key = router.forced_key
             if not key:
@@ -201,7 +216,22 @@ class Session:
         self._find()
 
     def _path(self) -> bytes:
+        if self.routed is not None:
+            return self.routed.path()
         return path_of(self.first_variable(b"PATH_INFO"), self.first_variable(b"REQUEST_URI"))
+
+    def open_ended(self) -> None:
+        """Its client speaks at any time, until it ends."""
+        self.left = STREAMING
+        self._with_body = True
+
+    def repack(self, packet: bytes) -> bool:
+        """Put ``packet`` in place of the one that was read; whether it is another one."""
+        if packet == self.packet[: self._end]:
+            return False
+        self.packet = packet + self.packet[self._end :]
+        self._end = len(packet)
+        return True
 
     def _has_no_body(self) -> bool:
         """Whether a request that does not tell its length has no body: nginx says so, other fronts leave it out."""
@@ -213,7 +243,7 @@ class Session:
     def _find(self) -> None:
         router = self.router
         try:
-            slot = router.find(self.key)
+            slot = router.find(self.key) if self.routed is None else self.routed.find()
         except (BadKey, BadTarget) as error:
             cannot_map(self, error)
             return
@@ -230,10 +260,18 @@ class Session:
     def look(self) -> Candidates | None:
         """The nodes for the key, None also when the request has its failure answer already."""
         try:
-            return self.router.find(self.key)
+            return self.router.find(self.key) if self.routed is None else self.routed.find()
         except (BadKey, BadTarget) as error:
             cannot_map(self, error)
             return None
+
+    def asks(self) -> Ask | None:
+        """What knows nodes that :meth:`look` does not, and may have to wait; None: nothing does."""
+        return self.router.ask if self.routed is None else self.routed.asks()
+
+    def follows_key(self) -> bool:
+        """Whether its nodes are those of its key, and not an address that a rule chose."""
+        return self.routed is None or not self.routed.way
 
     def remote_address(self) -> bytes:
         """REMOTE_ADDR, for balancers that ask; empty when there is none."""
@@ -263,7 +301,7 @@ class Session:
         if not self.left:
             self._end = len(self.packet)  # all of it came with the packet: it can be sent again as it is
             return False
-        if router.ask is None and not router.fallback_on_no_key and self.look() is None:
+        if self.asks() is None and not router.fallback_on_no_key and self.look() is None:
             # Better now than when all of the body was sent.
             if self.phase is _PACKET:
                 self.fail(Cause.NO_NODE)
@@ -387,10 +425,15 @@ class Session:
         """The first bytes to the node. Raises BlockingIOError while it is not connected, OSError when it failed."""
         router = self.router
         data = self.packet
+        routed = self.routed
         modifier1, modifier2 = node.modifiers
         if self.lent is not None:
             modifier1, modifier2 = self.lent
-        if (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
+        elif routed is not None and routed.exchange.chosen is not None:
+            modifier1, modifier2 = routed.exchange.chosen
+        if routed is not None and routed.speaks_otherwise:
+            data = routed.opening(data, self._end)
+        elif (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
         heading = self.choice.header(self, node) if self.choice is not None else b""
         if upstream.family == _UNIX and router.ticks >= node.pass_after and not heading and self._may_pass(data, node):
@@ -400,11 +443,18 @@ class Session:
             self.passed = False
         router.cells[_RX] += len(data)
         self.phase = _WAIT
-        down = self.down = Pump(router.loop, router.relay, self, upstream, self.client)
+        if routed is not None and routed.sees_response:
+            down: Pump = routed.filter(upstream, heading)
+            heading = b""
+        else:
+            down = Pump(router.loop, router.relay, self, upstream, self.client)
+        self.down = down
         # Not while a body is sent: an end may be a reset then, which the client must be told as one.
         down.hasty = not self.left and self.body is None and self.client.family != _UNIX
         if heading:
             self.watch(upstream, 1, Heading(self, down, upstream, heading).on_readable)
+        elif routed is not None:
+            self._start_routed(down, routed.greeting())
         else:
             down.start()
         if self.body is not None and self.body.spool is not None:
@@ -416,6 +466,11 @@ class Session:
             self._start_up(upstream, data[sent:])
         else:
             router.watch_later(self)
+
+    def _start_routed(self, down: Pump, greeting: bytes) -> None:
+        if greeting:
+            self.moved(down, 0)
+        down.start(greeting)
 
     def _send_with_client(self, upstream: Stream, data: bytes) -> int:
         self.passed = True
@@ -434,7 +489,7 @@ class Session:
         One that answered by itself before is not asked again on behalf of a client on a unix socket: of such a
         client the kernel does not tell whether the node spoke to it, so its silence could mean two things.
         """
-        if self.left or self.body is not None or not self.router.passes_descriptors:
+        if self.left or self.body is not None or not self.router.passes_descriptors or self.routed is not None:
             return False
         if node.pass_after and self.client.family == _UNIX:
             return False
@@ -461,6 +516,8 @@ class Session:
         cells = self.router.cells
         if pump is self.down:
             cells[_TX] += count
+            if self.routed is not None:
+                self.routed.passed(pump, count)
             if self.phase is _WAIT:
                 self.phase = _RELAY
                 cells[_ANSWERED] += 1
@@ -611,6 +668,11 @@ class Session:
         self._leave_node()
         if self.body is not None:
             self.body.close()
+        if self.routed is not None and self.phase is not _ANSWER:
+            self.phase = _ANSWER
+            self.packet = b""
+            self.routed.fail(cause, detail, owes)
+            return
         if self.router.error_pages:
             try:
                 self.client.send(encode_answer(cause, self.variable(b"REQUEST_METHOD") == b"HEAD"), _FLAGS)
@@ -623,6 +685,24 @@ class Session:
             self._linger(_LINGER)
         else:
             self.close()
+
+    def begin_answer(self) -> bool:
+        """An answer of our own follows, and no node; whether the client owes a body."""
+        owes = self._owes_body()
+        self._leave_node()
+        self.phase = _ANSWER
+        return owes
+
+    def end_answer(self, owes: bool) -> None:
+        """It is out."""
+        if owes:
+            self._linger(_LINGER)
+        else:
+            self.close()
+
+    def tell_failure(self, cause: Cause, detail: str) -> None:
+        """The answer that the client gets is one for ``cause``, made elsewhere."""
+        self.router.failed(self, cause, detail, self.node, self.attempts)
 
     def _hang_up(self) -> None:
         """End the connection, and not only our descriptor of it: one that nobody reads may be on its way to a node."""
@@ -695,13 +775,15 @@ class Session:
             return
         if self.phase is _LINGER_RESET:
             self._reset_client()
-        elif self.phase is _MAP or self.phase is _QUEUE or self.phase is _WAKE:
+        elif self.phase is _MAP or self.phase is _QUEUE or self.phase is _WAKE or self.phase is _RULES:
             self.router.ask_no_more(self)
         self._leave_node()
         self.phase = _CLOSED
         if self.body is not None:
             self.body.close()
         self.client.close()
+        if self.routed is not None:
+            self.routed.over()
         self.router.closed(self)
 
     def abandon(self, cause: Cause) -> None:

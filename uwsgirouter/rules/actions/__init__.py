@@ -1,0 +1,1 @@
+"""Actions, one family a file. A file here is loaded with the first table; see ``parts.py``."""

@@ -1,0 +1,1 @@
+"""Conditions of route-if, one family a file."""

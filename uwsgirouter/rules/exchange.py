@@ -1,0 +1,200 @@
+"""One request as the rules see it and change it, and what is to become of it.
+
+One idea: rules decide, the session acts. An exchange holds the packet (variables are appended to it, as uWSGI does), the subjects that
+rules may change, the answer that is being made (response.py), and the ways out of the request chain: another key, a node,
+a target. It never touches a socket. Invariant: ``packet`` is a whole, valid packet without body at any time.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from uwsgirouter.errors import ProtocolError
+from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.protocol.packet import decode_vars, value_of, values_of, with_variable
+from uwsgirouter.rules.base import Broken, ChainName
+from uwsgirouter.rules.host import Host
+from uwsgirouter.rules.response import Response
+from uwsgirouter.rules.subjects import ADDRESS, HOST, SERVER_NAME
+
+if TYPE_CHECKING:
+    from uwsgirouter.rules.table import Table
+
+
+class Speech(Enum):
+    """What is spoken with a target."""
+
+    UWSGI = "uwsgi"
+    HTTP = "http"
+    TUNNEL = "bytes both ways, after 200 Connection established"
+
+
+@dataclass
+class Target:
+    """Where a rule sends the request instead of a node. ``head`` is what is sent in place of the packet (HTTP)."""
+
+    address: str
+    """As in fastrouter-to: host:port, [v6]:port, a path, @abstract; names are resolved by the worker."""
+    speech: Speech
+    modifiers: tuple[int, int] | None = None
+    head: bytes = b""
+    untouched: bool = False
+    """The answer passes as it is: no chain, no header, no transformation (proxyhttp, proxyuwsgi)."""
+
+
+class Exchange:
+    """One request. ``packet`` is the uwsgi packet without body."""
+
+    __slots__ = (
+        "_all",
+        "_came",
+        "_known",
+        "_origin",
+        "_uuid",
+        "broken",
+        "cause",
+        "chain",
+        "chosen",
+        "collected",
+        "depth",
+        "directory",
+        "host",
+        "jump",
+        "key",
+        "log_request",
+        "logvars",
+        "node",
+        "packet",
+        "patience",
+        "response",
+        "running",
+        "subjects",
+        "table",
+        "target",
+    )
+
+    def __init__(self, table: Table, host: Host, packet: bytes, key: bytes) -> None:
+        self.table = table
+        self.host = host
+        self.packet = packet
+        self.key = key
+        """The key that finds the node; a rule may set another."""
+        self.node = ""
+        """The address of the node that a rule chose; empty: the key's nodes."""
+        self.target: Target | None = None
+        self.subjects: dict[bytes, bytes] = {}
+        """What rules made of variables that subjects look at (PATH_INFO after a rewrite), by variable name."""
+        self._origin = packet
+        self._came: dict[bytes, bytes] | None = None
+        self._known: dict[bytes, bytes] | None = None
+        self._all: dict[bytes, bytes] | None = None
+        self.chosen: tuple[int, int] | None = None
+        """The modifiers that rules chose, which count more than a node's."""
+        self.broken = ""
+        """Why a rule could not go on (the engine sets it)."""
+        self.cause = Cause.RULE_FAILED
+        """What the client is told of that."""
+        self.jump: bytes = b""
+        """Where GOTO goes: a label, or a number."""
+        self.response = Response(self)
+        self.logvars: dict[bytes, bytes] = {}
+        self.log_request = True
+        self.patience: int | None = None
+        """Seconds that the request may take at most (harakiri)."""
+        self.directory = b""
+        """What relative file names of later rules start at (chdir); empty: the router's working directory."""
+        self.depth = 0
+        """How many chains have run for this request."""
+        self.chain = ChainName.REQUEST
+        """The chain that runs, or ran last."""
+        self.running: set[ChainName] = set()
+        """The chains that run now, within each other."""
+        self.collected: dict[bytes, bytes] = {}
+        """Variables made of response headers; not sent to a node."""
+        self._uuid = ""
+
+    def variable(self, name: bytes) -> bytes:
+        """The value of ``${NAME}``: the last one of its name; empty when there is none."""
+        if self.collected and name in self.collected:
+            return self.collected[name]
+        found = self._known
+        if found is None:
+            found = self._known = values_of(self.packet, self.table.wanted)
+        if name in found:
+            return found[name]
+        return b"" if name in self.table.wanted else self._everything().get(name, b"")
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is such a variable."""
+        if name in self.collected:
+            return True
+        if name not in self.table.wanted:
+            return name in self._everything()
+        self.variable(name)
+        return self._known is not None and name in self._known
+
+    def _everything(self) -> dict[bytes, bytes]:
+        """All variables: what a table looks at is found without them, so this is for names that a request brings."""
+        if self._all is None:
+            self._all = dict(decode_vars(self.packet))
+        return self._all
+
+    def set_variable(self, name: bytes, value: bytes) -> None:
+        """Append a variable to the request. Raises :class:`Broken` when the packet has no room for it."""
+        if not name:
+            raise Broken("a variable without a name")
+        try:
+            self.packet = with_variable(self.packet, name, value)
+        except ProtocolError as error:
+            raise Broken(f"{name.decode('latin-1')} does not fit into the request: {error}") from None
+        if self._known is not None:
+            self._known[name] = value
+        if self._all is not None:
+            self._all[name] = value
+
+    def set_subject(self, name: bytes, value: bytes) -> None:
+        """As :meth:`set_variable`, and rules that look at that subject see the new value."""
+        self.set_variable(name, value)
+        self.subjects[name] = value
+
+    def subject(self, name: bytes) -> bytes:
+        """What a subject's variable was when the request came, or what a rule that may change subjects made of it."""
+        changed = self.subjects.get(name)
+        if changed is not None:
+            return changed
+        found = self._came
+        if found is None:
+            found = self._came = self._as_it_came()
+        return found.get(name, b"")
+
+    def _as_it_came(self) -> dict[bytes, bytes]:
+        """The variables that subjects look at, as uWSGI parses them: the first REMOTE_ADDR, and SERVER_NAME for HTTP_HOST."""
+        packet = self._origin
+        if packet is self.packet and self._known is None:
+            self._known = values_of(packet, self.table.wanted)
+        found = dict(self._known or {}) if packet is self.packet else values_of(packet, self.table.wanted)
+        if HOST not in found:
+            found[HOST] = found.get(SERVER_NAME, b"")
+        if ADDRESS in found:
+            found[ADDRESS] = value_of(packet, len(packet), ADDRESS)
+        return found
+
+    @property
+    def modifiers(self) -> tuple[int, int]:
+        """modifier1 and modifier2 of the packet."""
+        return self.packet[0], self.packet[3]
+
+    @modifiers.setter
+    def modifiers(self, pair: tuple[int, int]) -> None:
+        packet, self.chosen = self.packet, pair
+        self.packet = bytes((pair[0], packet[1], packet[2], pair[1])) + packet[4:]
+
+    @property
+    def uuid(self) -> str:
+        """An identity of this request, made when it is first asked for."""
+        if not self._uuid:
+            self._uuid = str(uuid.uuid4())
+        return self._uuid

@@ -1,0 +1,55 @@
+"""What the process that runs rules gives them: a log, names, and whatever lies outside a request.
+
+One idea: rules know the world only through this protocol; the worker implements it (worker/rule_host.py), tests have their own. Calls
+that may wait are only made by parts that said so (``waits``), and then in a greenlet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from uwsgirouter.cache.caches import Caches
+from uwsgirouter.model.metrics import Metrics
+
+T = TypeVar("T")
+
+
+class Host(Protocol):
+    """The process around the rules."""
+
+    worker: int
+    """Its number, from 1."""
+    pid: int
+
+    @property
+    def caches(self) -> Caches | None:
+        """The caches of this process, None when there are none."""
+
+    @property
+    def metrics(self) -> Metrics | None:
+        """The metrics that all workers share, None when none is configured."""
+
+    def aside(self, call: Callable[[], T]) -> T:
+        """Run ``call`` in a thread, and wait for it: for what takes long and needs no more than the processor. May wait."""
+
+    def log(self, text: bytes) -> None:
+        """A line of the log, as a rule wants it (control characters are made visible)."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def rpc(self, name: bytes, arguments: Sequence[bytes]) -> bytes | None:
+        """Call a function that a script registered; None when there is none of that name. May wait."""
+
+    def rpc_at(self, address: str, name: bytes, arguments: Sequence[bytes], raw: bool = False) -> bytes | None:
+        """The same in another server (modifier1 173); None when it fails. May wait, for a bounded time."""
+
+    def alarm(self, name: str, text: bytes) -> None:
+        """Raise a configured alarm. Does not wait."""
+
+    def signal(self, number: int) -> None:
+        """Raise a uwsgi signal for the scripts' handlers. Does not wait."""
+
+    def title(self, text: bytes) -> None:
+        """What ``ps`` says of this process from now on."""

@@ -1,0 +1,291 @@
+"""The table of rules: four chains of steps, built once and run for each request.
+
+One idea: whatever can be known before a request is known when the table is built, so a step is a compiled search (or a
+test) and a function. Running it is a walk over one list; the subjects are remembered between two actions. It knows no part
+by name, no socket and no log but the exchange's host. Invariants: a chain never runs within itself; numbers are those that
+uWSGI prints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from uwsgirouter.errors import ConfigError
+from uwsgirouter.rules import parts
+from uwsgirouter.rules.base import Act, BadRule, Broken, ChainName, Found, Part, Parts, Test, Verdict
+from uwsgirouter.rules.exchange import Exchange
+from uwsgirouter.rules.grammar import KEYS, Rule, take_apart
+from uwsgirouter.rules.headers import Collected, collected
+from uwsgirouter.rules.place import Needs, RulePlace
+from uwsgirouter.rules.subjects import NAMES, SERVER_NAME, SUBJECTS
+from uwsgirouter.rules.transform import Transform
+from uwsgirouter.rules.arguments import number
+from uwsgirouter.settings.judge import raise_all
+from uwsgirouter.settings.settings import Settings
+
+RUNS_MOST = 16
+"""How often the chains of one request may run: a chain that answers its own answers would go on for ever."""
+
+_NEXT, _CONTINUE, _BREAK, _GOTO = Verdict.NEXT, Verdict.CONTINUE, Verdict.BREAK, Verdict.GOTO
+_FORWARD = b'[uwsgi-route] ERROR "goto" instruction can only jump forward (check your label !!!)'
+
+Search = Callable[[bytes], "re.Match[bytes] | None"]
+
+
+class Step:
+    """One rule as it runs. ``act`` is None for a label; at most one of search, test and status is set."""
+
+    __slots__ = ("act", "negated", "rule", "search", "status", "subject", "test")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.act: Act | None = None
+        self.subject = -1
+        self.search: Search | None = None
+        self.test: Test | None = None
+        self.negated = rule.negated
+        self.status = -1
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The steps of one chain, and where its labels are."""
+
+    steps: tuple[Step, ...]
+    labels: dict[bytes, int]
+    waits: bool = False
+
+
+class Table:
+    """See the module. Made by :meth:`build`."""
+
+    def __init__(self, chains: dict[ChainName, Chain], needs: Needs, headers: Collected) -> None:
+        self._chains = chains
+        self.wanted = frozenset(needs.names | {*NAMES, SERVER_NAME})
+        """Variables that are found in one walk over a packet."""
+        self.headers = headers
+        """Response headers that become variables."""
+        self.scripts = needs.scripts
+        """Whether rules call functions of scripts, which each worker then has to run."""
+        later = (ChainName.ERROR, ChainName.RESPONSE, ChainName.FINAL)
+        self.answers = bool(headers) or any(chains[name].steps for name in later)
+        """Whether every response of the router must be seen."""
+
+    @classmethod
+    def build(cls, settings: Settings, warn: Callable[[str], None]) -> Table | None:
+        """The table of a configuration, None when it has no rule. ``warn`` gets lines with their place.
+
+        Raises :class:`ConfigError` with the place, the rule, and the reason; :class:`ConfigErrors` for several.
+        """
+        given = settings.sequence(KEYS)
+        headers = collected(settings)
+        if not given and not headers:
+            return None
+        errors: list[ConfigError] = []
+        rules: dict[ChainName, list[Rule]] = {name: [] for name in ChainName}
+        for option, text, where in given:
+            try:
+                rule = take_apart(option, text, where)
+                rules[rule.key.chain].append(rule)
+            except BadRule as error:
+                errors.append(_error(option, text, where, error))
+        needs = Needs()
+        known = parts.load()
+        chains = {name: _chain(name, listed, settings, known, needs, warn, errors) for name, listed in rules.items()}
+        raise_all(errors)
+        return cls(chains, needs, headers)
+
+    def run(self, name: ChainName, exchange: Exchange) -> Verdict:
+        """Run a chain: BREAK, or CONTINUE when its end or a rule that says so is reached.
+
+        A rule that cannot go on (:class:`Broken`) is a BREAK; ``exchange.broken`` and ``cause`` then say why, and so does
+        a line of the log.
+        """
+        chain = self._chains[name]
+        if not chain.steps or name in exchange.running:
+            return _CONTINUE
+        exchange.depth += 1
+        if exchange.depth > RUNS_MOST:
+            exchange.host.log(b"the chains of one request have run %d times: no more of them" % RUNS_MOST)
+            return _CONTINUE
+        outer, exchange.chain = exchange.chain, name
+        exchange.running.add(name)
+        try:
+            return self._walk(chain, exchange)
+        finally:
+            exchange.running.discard(name)
+            exchange.chain = outer
+
+    def _walk(self, chain: Chain, exchange: Exchange) -> Verdict:
+        steps = chain.steps
+        count = len(steps)
+        texts: list[bytes | None] = [None] * len(NAMES)
+        position = -1
+        while position + 1 < count:
+            position += 1
+            step = steps[position]
+            found: Found = None
+            try:
+                if step.search is not None:
+                    text = texts[step.subject]
+                    if text is None:
+                        text = texts[step.subject] = exchange.subject(NAMES[step.subject])
+                    found = step.search(text)
+                    if found is None:
+                        continue
+                elif step.test is not None:
+                    held = step.test(exchange)
+                    if bool(held) is step.negated:
+                        continue
+                    found = None if isinstance(held, bool) else held
+                elif step.status >= 0 and step.status != exchange.response.status:
+                    continue
+                if step.act is None:
+                    continue
+                verdict = step.act(exchange, found)
+            except Broken as error:
+                exchange.cause = error.cause
+                return _broken(step, exchange, str(error))
+            if verdict is _NEXT:
+                texts = [None] * len(NAMES)
+            elif verdict is not _GOTO:
+                return verdict
+            else:
+                target = _target(chain, exchange.jump)
+                if target <= position:
+                    exchange.host.log(_FORWARD)
+                    return _broken(step, exchange, "a goto can only jump forward")
+                position = target - 1
+                texts = [None] * len(NAMES)
+        return _CONTINUE
+
+    def waits(self, name: ChainName) -> bool:
+        """Whether something in that chain may wait: it is then to be run in a greenlet."""
+        return self._chains[name].waits
+
+    def has(self, name: ChainName) -> bool:
+        """Whether the chain has any rule."""
+        return bool(self._chains[name].steps)
+
+    def describe(self) -> list[str]:
+        """The numbered rules, as uWSGI prints them at start."""
+        lines: list[str] = []
+        for name, chain in self._chains.items():
+            if chain.steps:
+                title = f"internal {name.value} routing table".replace("  ", " ")
+                lines.append(f"*** dumping {title} ***")
+                lines += [f"[rule: {number}] {_described(step)}" for number, step in enumerate(chain.steps)]
+                lines.append(f"*** end of the {title} ***")
+        return lines + self.headers.describe()
+
+
+def _described(step: Step) -> str:
+    rule = step.rule
+    if rule.label is not None:
+        return f"label: {_text(rule.label)}"
+    action = f"action: {_text(rule.action + b':' + rule.argument)}"
+    kind, pattern = rule.key.kind, _text(rule.pattern)
+    if kind == "run":
+        return action
+    if kind == "status":
+        return f"subject: {pattern} func: {pattern} {action}"
+    if kind in SUBJECTS:
+        return f"subject: {SUBJECTS[kind].printed} regexp: {pattern} {action}"
+    return f"subject: {pattern} func: {'!' if rule.negated else ''}{_text(rule.condition)} {action}"
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
+
+
+def _broken(step: Step, exchange: Exchange, reason: str) -> Verdict:
+    exchange.broken = reason
+    exchange.host.log(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
+    return _BREAK
+
+
+def _target(chain: Chain, jump: bytes) -> int:
+    """The number of the step that a goto means; as in uWSGI, what is no label is a number, and other text is 0."""
+    found = chain.labels.get(jump)
+    return number(jump) if found is None else found
+
+
+def _error(option: str, text: str, where: str, error: BadRule) -> ConfigError:
+    return ConfigError(f"{option} = {text}: {error}", where)
+
+
+def _chain(
+    name: ChainName,
+    rules: Sequence[Rule],
+    settings: Settings,
+    known: Parts,
+    needs: Needs,
+    warn: Callable[[str], None],
+    errors: list[ConfigError],
+) -> Chain:
+    labels: dict[bytes, int] = {}
+    for position, rule in enumerate(rules):
+        if rule.label is not None:
+            labels.setdefault(rule.label, position)
+    steps = []
+    for position, rule in enumerate(rules):
+
+        def say(text: str, rule: Rule = rule) -> None:
+            warn(f"{rule.where}: {rule}: {text}")
+
+        place = RulePlace(name, position, rule.where, settings, known, needs, say, labels, len(rules))
+        try:
+            steps.append(_step(rule, place))
+        except BadRule as error:
+            errors.append(ConfigError(f"{rule}: {error}", rule.where))
+    return Chain(tuple(steps), labels, name in needs.waits)
+
+
+def _step(rule: Rule, place: RulePlace) -> Step:
+    step = Step(rule)
+    if rule.label is not None:
+        return step
+    if rule.condition or rule.key.kind in ("if", "if-not"):
+        part = place.take(place.parts.conditions, "condition", rule.condition)
+        place.groups = False
+        step.test = cast(Test, part.make(rule.pattern, place))
+        place.groups = True
+    elif rule.key.kind == "status":
+        step.status = _status(rule.pattern, place)
+    elif rule.key.kind != "run":
+        step.subject = SUBJECTS[rule.key.kind].number
+        step.search = place.pattern(rule.pattern).search
+    step.act = _act(rule, place)
+    return step
+
+
+def _status(pattern: bytes, place: RulePlace) -> int:
+    if not (pattern.isdigit() and len(pattern) == 3):
+        raise BadRule(f"{_text(pattern)} is no status; expected three digits as in 404 (ranges need route-if)")
+    if place.chain is ChainName.REQUEST:
+        place.warn("no response has a status before it is made, so the rule never runs; write response-route-status")
+        return 0
+    return int(pattern)
+
+
+def _act(rule: Rule, place: RulePlace) -> Act:
+    transformations = place.parts.transformations
+    text = rule.action.decode("utf-8", "surrogateescape")
+    if text in transformations and text not in place.parts.actions:
+        part = transformations[text]
+        return _transforming(part, rule.argument, place)
+    both = {**transformations, **place.parts.actions}
+    return cast(Act, place.take(both, "action", rule.action).make(rule.argument, place))
+
+
+def _transforming(part: Part, argument: bytes, place: RulePlace) -> Act:
+    make = cast("Callable[[Exchange, Found], Transform]", part.make(argument, place))
+
+    def act(exchange: Exchange, found: Found) -> Verdict:
+        exchange.response.transform(make(exchange, found))
+        return _NEXT
+
+    return act

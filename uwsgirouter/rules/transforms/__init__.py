@@ -1,0 +1,1 @@
+"""Transformations of bodies, one family a file."""

@@ -1,0 +1,1 @@
+"""The variables ``${name[...]}``, one family a file."""

@@ -1,0 +1,68 @@
+"""Options of what rules use beside the request: files, alarms, metrics."""
+
+from __future__ import annotations
+
+from uwsgirouter.settings.option import Option, Type
+
+ROWS = (
+    Option(
+        "honour-range",
+        "routing",
+        Type.BOOL,
+        "static rules heed the Range header",
+        default="false",
+        aliases=("honor-range",),
+    ),
+    Option(
+        "mime-file",
+        "routing",
+        Type.PATH,
+        "types of files by their endings, in the format of /etc/mime.types, which is the default; without that file "
+        "Python's own table counts",
+        aliases=("mimefile",),
+        repeatable=True,
+    ),
+    Option(
+        "alarm",
+        "routing",
+        Type.TEXT,
+        "what rules can raise with alarm:NAME TEXT: NAME log:[PREFIX], NAME cmd:COMMAND, NAME signal:NUMBER or NAME "
+        "udp:HOST:PORT (docs/routing/services.md)",
+        repeatable=True,
+    ),
+    Option(
+        "alarm-freq",
+        "routing",
+        Type.INT,
+        "the same text is not told again by the same alarm within this time",
+        unit="seconds",
+        low=0,
+        default="3",
+    ),
+    Option(
+        "alarm-msg-size",
+        "routing",
+        Type.INT,
+        "most bytes of an alarm's text; what is longer is cut",
+        unit="bytes",
+        low=64,
+        high=32768,
+        default="8192",
+    ),
+    Option(
+        "metric",
+        "routing",
+        Type.TEXT,
+        "a number that rules count with, one for all workers: NAME, or name=NAME,initial_value=NUMBER,type=counter|gauge",
+        repeatable=True,
+    ),
+    Option(
+        "metric-threshold",
+        "routing",
+        Type.TEXT,
+        "raise an alarm when a rule makes a metric this large: key=NAME,value=NUMBER,alarm=NAME[,rate=SECONDS]"
+        "[,reset=NUMBER][,msg=TEXT]",
+        aliases=("metric-alarm", "alarm-metric"),
+        repeatable=True,
+    ),
+)

@@ -1,0 +1,315 @@
+"""A session's way through the rules: chains are run, and what they decided is done.
+
+One idea: rules only say what is to happen (rules/exchange.py, rules/response.py); here it happens to the session:
+another key, a node, a target in place of nodes, an answer, a response that is looked at. A table that may wait is run
+in a greenlet, any other within the session's own step. Sessions whose rules said nothing are let go of at once and cost
+nothing more. Invariants: the final chain runs once for each exchange that is kept; a greenlet of a session that is over
+is killed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import gevent
+
+from uwsgirouter.errors import ProtocolError
+from uwsgirouter.log import Log, Throttle
+from uwsgirouter.mappers.mountpoints import path_of
+from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.protocol.packet import scan
+from uwsgirouter.rules.base import ChainName, Verdict
+from uwsgirouter.rules.exchange import Exchange, Speech, Target
+from uwsgirouter.rules.response import Piece, Stage
+from uwsgirouter.worker.filter import Filter
+from uwsgirouter.worker.outlet import Outlet
+from uwsgirouter.worker.phases import Phase
+from uwsgirouter.worker.relay import Pump
+from uwsgirouter.worker.seeking import see_client
+
+if TYPE_CHECKING:
+    from uwsgirouter.mappers.base import Candidates
+    from uwsgirouter.rules.host import Host
+    from uwsgirouter.rules.table import Table
+    from uwsgirouter.worker.asking import Ask
+    from uwsgirouter.worker.session import Session
+    from uwsgirouter.worker.streams import Stream
+
+T = TypeVar("T")
+
+
+class Rules:
+    """The rules of one worker: ``table``, and the greenlets of sessions whose rules wait."""
+
+    def __init__(self, table: Table, host: Host, log: Log) -> None:
+        self.table = table
+        self.host = host
+        self._greenlets: dict[Session, Any] = {}
+        self._say = Throttle(log.block, 1)
+        self._waits = table.waits(ChainName.REQUEST)
+        self.response_waits = table.waits(ChainName.ERROR) or table.waits(ChainName.RESPONSE)
+        self._final_waits = table.waits(ChainName.FINAL)
+
+    def begin(self, session: Session, end: int, length: int, upgrade: bool) -> None:
+        """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
+        exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
+        routed = session.routed = Routed(self, session, exchange, length, upgrade)
+        if not self._waits:
+            routed.decided(self.table.run(ChainName.REQUEST, exchange))
+            return
+        session.phase = Phase.RULES
+        see_client(session)
+        self.run(session, True, partial(self.table.run, ChainName.REQUEST, exchange), routed.decided)
+
+    def run(self, session: Session, waits: bool, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        """``then(work())``: at once, or in a greenlet. A session has one greenlet at most."""
+        if waits:
+            self._greenlets[session] = gevent.spawn(self._run, session, work, then)
+        else:
+            then(work())
+
+    def _run(self, session: Session, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        try:
+            result = work()
+        except BaseException:
+            if session not in self._greenlets:
+                raise  # it was killed: the session is over
+            del self._greenlets[session]
+            self._say("a rule failed: " + traceback.format_exc(), time.monotonic())
+            session.abandon(Cause.INTERNAL)
+            return
+        if self._greenlets.pop(session, None) is not None:
+            then(result)
+
+    def forget(self, session: Session) -> None:
+        """``session`` waits for its rules no more."""
+        greenlet = self._greenlets.pop(session, None)
+        if greenlet is not None and greenlet is not gevent.getcurrent():
+            greenlet.kill(block=False)
+
+    def finish(self, exchange: Exchange) -> None:
+        """Run the final chain; nobody waits for it."""
+        if self._final_waits:
+            gevent.spawn(self._finish, exchange)
+        else:
+            self._finish(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        try:
+            exchange.response.finish()
+        except Exception:  # noqa: BLE001 - the session is over: there is nobody to tell but the log
+            self._say("a rule failed: " + traceback.format_exc(), time.monotonic())
+        discard(exchange.response.take())
+
+
+class Routed:
+    """What rules made of one session. Kept as long as they have a say in it."""
+
+    __slots__ = (
+        "_is_told",
+        "_length",
+        "_out",
+        "_owes",
+        "_rules",
+        "_session",
+        "_upgrade",
+        "exchange",
+        "response",
+        "way",
+    )
+
+    def __init__(self, rules: Rules, session: Session, exchange: Exchange, length: int, upgrade: bool) -> None:
+        self.exchange = exchange
+        self.response = exchange.response
+        self.way = b""
+        """The address that rules chose in place of the key's nodes."""
+        self._rules = rules
+        self._session = session
+        self._length = length
+        self._upgrade = upgrade
+        self._out: Outlet | None = None
+        self._owes = False
+        self._is_told = False
+        """Whether the failure that is answered has its log line."""
+
+    # -- the request chain -------------------------------------------------------------------------------------------
+
+    def decided(self, verdict: Verdict) -> None:
+        """The request chain has ended."""
+        session, exchange = self._session, self.exchange
+        if session.phase is Phase.RULES:
+            session.unwatch()
+            session.phase = Phase.PACKET
+            session.silence = 0
+        if exchange.patience is not None:
+            session.deadline = session.router.ticks + exchange.patience
+        if verdict is not Verdict.BREAK:
+            self._go_on()
+        elif exchange.target is not None:
+            self._go_to(exchange.target)
+        elif self.response.stage is not Stage.NOTHING:
+            self._owes = session.begin_answer()
+            self.step(self.response.complete, self._answer)
+        elif exchange.broken:
+            session.fail(exchange.cause, exchange.broken)
+        else:
+            session.fail(Cause.RULE_BREAK)
+
+    def _go_on(self) -> None:
+        session, exchange = self._session, self.exchange
+        key = self._take_packet()
+        if exchange.node:
+            self.way = os.fsencode(exchange.node)
+        if not self._is_needed():
+            session.routed = None
+        session.admit(key, self._length, self._upgrade)
+
+    def _go_to(self, target: Target) -> None:
+        session = self._session
+        self._take_packet()
+        self.way = os.fsencode(target.address)
+        if target.modifiers is not None:
+            self.exchange.chosen = target.modifiers
+        if target.speech is Speech.TUNNEL:
+            session.open_ended()
+        session.admit(session.key or self.way, self._length, self._upgrade)
+
+    def _take_packet(self) -> bytes:
+        """Give the session the packet as rules left it; the key that it then has."""
+        session, exchange = self._session, self.exchange
+        if not session.repack(exchange.packet):
+            return exchange.key
+        if exchange.key != session.key:
+            return exchange.key  # a rule's word counts more than what the packet says
+        try:
+            return scan(exchange.packet, len(exchange.packet))[0]
+        except ProtocolError:  # pragma: no cover - the exchange keeps it whole
+            return exchange.key
+
+    def _is_needed(self) -> bool:
+        """Whether rules have any say in what comes."""
+        exchange = self.exchange
+        return bool(self.way) or exchange.chosen is not None or exchange.table.answers or self.sees_response
+
+    def find(self) -> Candidates | None:
+        """As the mapper's: the nodes for the session. Raises BadKey, BadTarget."""
+        router = self._session.router
+        return router.direct.of_target(self.way) if self.way else router.find(self._session.key)
+
+    def asks(self) -> Ask | None:
+        """What may find nodes after a while."""
+        router = self._session.router
+        return (lambda key, tried: router.direct.resolve(self.way)) if self.way else router.ask
+
+    def path(self) -> bytes:
+        """The path that a mountpoint is looked for in."""
+        return path_of(self.exchange.variable(b"PATH_INFO"), self.exchange.variable(b"REQUEST_URI"))
+
+    # -- what the session asks ---------------------------------------------------------------------------------------
+
+    @property
+    def sees_response(self) -> bool:
+        """Whether the node's response passes through the rules."""
+        target = self.exchange.target
+        return self.response.wanted and (target is None or not target.untouched)
+
+    @property
+    def speaks_otherwise(self) -> bool:
+        """Whether the node gets something else than the packet."""
+        target = self.exchange.target
+        return target is not None and target.speech is not Speech.UWSGI
+
+    def opening(self, data: bytes, end: int) -> bytes:
+        """What a target that speaks no uwsgi gets in place of ``data[:end]``."""
+        target = self.exchange.target
+        assert target is not None
+        return target.head + data[end:]
+
+    def passed(self, pump: Pump, count: int) -> None:
+        """Bytes of the response were read; those that a plain pump takes are all body."""
+        if type(pump) is Pump:
+            self.response.body_size += count
+
+    def greeting(self) -> bytes:
+        """What the client hears as soon as the target has accepted: its tunnel is open."""
+        target = self.exchange.target
+        if target is None or target.speech is not Speech.TUNNEL:
+            return b""
+        if self.response.prepare(b"200 Connection established"):
+            self.response.write_head()
+        return b"".join(piece for piece in self.response.take() if isinstance(piece, bytes))
+
+    def filter(self, source: Stream, own_line: bytes) -> Filter:
+        """What takes the response of ``source``, perhaps a second node; ``own_line`` goes into its head."""
+        self.response.reset()
+        self.response.own_line = own_line
+        return Filter(self._session, self, source, self._session.client)
+
+    def step(self, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Let the rules of the response do ``work``, then go on with ``then``."""
+        if self._rules.response_waits:
+            self._rules.run(self._session, True, work, lambda _: then())
+        else:
+            work()
+            then()
+
+    def take(self) -> list[bytes | Piece]:
+        """What is ready to be sent."""
+        return self.response.take()
+
+    # -- an answer without a node ------------------------------------------------------------------------------------
+
+    def fail(self, cause: Cause, detail: str, owes: bool) -> None:
+        """The router's own answer for ``cause``, or what rules make of it. ``owes``: the client has more to send."""
+        self._owes = owes
+        self._is_told = True
+        self._rules.forget(self._session)
+        head_only = self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
+        page = self._session.router.error_pages
+        self.step(lambda: self.response.fail(cause, head_only, page, detail), self._answer)
+
+    def _answer(self) -> None:
+        session, response = self._session, self.response
+        if response.cut:
+            session.abort(response.failure or Cause.RULE_FAILED, response.detail)
+            return
+        if response.failure is not None and not self._is_told:
+            session.tell_failure(response.failure, response.detail)
+        self._out = Outlet(session.router.loop, session.client, self._answered, self._lost, self._moved)
+        self._out.put(self.response.take())
+        try:
+            if not self._out.flush():
+                return
+        except OSError as error:
+            self._lost(error)
+            return
+        self._answered()
+
+    def _answered(self) -> None:
+        self._session.end_answer(self._owes)
+
+    def _lost(self, error: OSError) -> None:
+        self._session.client_gone()
+
+    def _moved(self) -> None:
+        self._session.silence = 0
+
+    def over(self) -> None:
+        """The session is over."""
+        self._rules.forget(self._session)
+        if self._out is not None:
+            self._out.stop()
+        discard(self.response.take())
+        self._rules.finish(self.exchange)
+
+
+def discard(output: list[bytes | Piece]) -> None:
+    """Nobody will send this."""
+    for piece in output:
+        if isinstance(piece, Piece):
+            os.close(piece.descriptor)
