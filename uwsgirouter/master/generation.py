@@ -16,6 +16,7 @@ from uwsgirouter.settings.address import Address
 from uwsgirouter.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.rules.table import Table
 
 
@@ -30,6 +31,8 @@ class Generation:
     target: int
     rules: Table | None = None
     """The internal routing, built before the workers are forked."""
+    metrics: Metrics | None = None
+    """The numbers that rules change; they are the same over reloads."""
     duties: list[Duty] = field(default_factory=list)
     """What its attendants do; they are ready before its workers start."""
 

@@ -62,6 +62,7 @@ def become_worker(
             sticky_secret=master.sticky_secret,
             caches=master.place.directory,
             rules=generation.rules,
+            metrics=generation.metrics,
         )
         return work(post)
     except BootError as error:

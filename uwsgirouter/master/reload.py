@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import selectors
 import time
+from typing import TYPE_CHECKING
 
 from uwsgirouter.cache.place import Place
 from uwsgirouter.errors import BootError, ConfigError
@@ -22,6 +23,10 @@ from uwsgirouter.master.sockets import Sockets
 from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
+
+if TYPE_CHECKING:
+    from uwsgirouter.model.metrics import Metrics
+    from uwsgirouter.rules.metric_memory import MetricMemory
 
 
 class Reload:
@@ -45,6 +50,7 @@ class Reload:
         self._selector = selector
         self._place = place
         self._log = log
+        self._metric_memory: MetricMemory | None = None
         self.current = self._generation(1, settings)
         self.incoming: Generation | None = None
         self._again = False
@@ -124,12 +130,26 @@ class Reload:
         rules = load_rules(settings, self._log.say)
         for line in rules.describe() if rules else ():
             self._log.line(line)
-        generation = Generation(index, settings, endpoints, names, workers, rules)
+        generation = Generation(index, settings, endpoints, names, workers, rules, self._metrics(settings))
         generation.duties = [
             *duties_of(settings, endpoints, self._place, index > 1, self._want),
             *self._registrar.duties(generation),
         ]
         return generation
+
+    def _metrics(self, settings: Settings) -> Metrics | None:
+        """Raises BootError. A metric that was there before goes on."""
+        if not settings.is_set("metric"):
+            return None
+        from uwsgirouter.rules.metric_memory import MetricMemory
+        from uwsgirouter.settings.metering import metrics
+
+        try:
+            if self._metric_memory is None:
+                self._metric_memory = MetricMemory()
+            return self._metric_memory.configure(metrics(settings))
+        except (OSError, OverflowError) as error:
+            raise BootError(f"metric: {error}") from error
 
     def _want(self, reason: str) -> None:
         self.wish = reason

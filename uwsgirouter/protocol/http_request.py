@@ -35,7 +35,12 @@ def request_head(
     lines = [_request_line(found, target, dumb)]
     for name, value in _headers(found):
         lower = name.lower()
-        if lower in _OWN or lower == _FORWARDED or (lower in _HOP and not dumb) or (lower == b"host" and host is not None):
+        if (
+            lower in _OWN
+            or lower == _FORWARDED
+            or (lower in _HOP and not dumb)
+            or (lower == b"host" and host is not None)
+        ):
             continue
         lines.append(_line(name, value))
     if host is not None:

@@ -1,8 +1,8 @@
 """What a part of a rule is: actions, conditions, variables and transformations, and how packages add their own.
 
-One idea: a part is a function that is called once for each rule when the table is built, with the text that the rule gives it,
-and returns what is called for each request. So whatever can be wrong with a rule is said at start, and a request pays only for
-what depends on it. It knows no part by name. Invariant: a name is registered once.
+One idea: a part is a function that is called once for each rule when the table is built, with the text that the rule
+gives it, and returns what is called for each request. So whatever can be wrong with a rule is said at start, and a
+request pays only for what depends on it. It knows no part by name. Invariant: a name is registered once.
 
     @action("hello")
     def hello(argument: bytes, place: Place) -> Act:
@@ -98,7 +98,9 @@ class Place(Protocol):
         """``text`` when it is the same for all requests, else None."""
 
     def pattern(self, text: bytes) -> re.Pattern[bytes]:
-        """A regular expression. Raises :class:`BadRule` with the position, and a way to write it when PCRE could and re cannot."""
+        """A regular expression. Raises :class:`BadRule` with the position, and a way to write it when PCRE could and
+        re cannot.
+        """
 
     def waits(self) -> None:
         """What is built here may wait (a slow hash): the chain runs in a greenlet. For parts that do not always wait."""
@@ -107,7 +109,9 @@ class Place(Protocol):
         """What is built here calls functions of the operator's scripts: workers then run the scripts, too."""
 
     def variable(self, name: bytes) -> None:
-        """What is built here looks at this variable (``exchange.variable(name)``): it is then found in one walk with others."""
+        """What is built here looks at this variable (``exchange.variable(name)``): it is then found in one walk with
+        others.
+        """
 
     def jumps(self, target: bytes) -> None:
         """What is built here goes to ``target``, always: warns when there is no such label (or number) further down."""
@@ -127,7 +131,8 @@ class Part:
     name: str
     make: Callable[[bytes, Place], object]
     waits: bool = False
-    """Whether what it makes may wait (for a program, a server, a user's function): its chain then runs in a greenlet."""
+    """Whether what it makes may wait (for a program, a server, a user's function): its chain then runs in a greenlet.
+    """
 
 
 @dataclass
@@ -172,5 +177,7 @@ def variable(*names: str, waits: bool = False) -> Callable[[Make[Value]], Make[V
 def transformation(
     *names: str,
 ) -> Callable[[Make[Callable[[Exchange, Found], Transform]]], Make[Callable[[Exchange, Found], Transform]]]:
-    """Register ``make(argument, place) -> (exchange, found) -> Transform``. A rule names it like an action; it returns NEXT."""
+    """Register ``make(argument, place) -> (exchange, found) -> Transform``. A rule names it like an action; it returns
+    NEXT.
+    """
     return _registered(PARTS.transformations, names, False)

@@ -1,8 +1,9 @@
 """One request as the rules see it and change it, and what is to become of it.
 
-One idea: rules decide, the session acts. An exchange holds the packet (variables are appended to it, as uWSGI does), the subjects that
-rules may change, the answer that is being made (response.py), and the ways out of the request chain: another key, a node,
-a target. It never touches a socket. Invariant: ``packet`` is a whole, valid packet without body at any time.
+One idea: rules decide, the session acts. An exchange holds the packet (variables are appended to it, as uWSGI does),
+the subjects that rules may change, the answer that is being made (response.py), and the ways out of the request chain:
+another key, a node, a target. It never touches a socket. Invariant: ``packet`` is a whole, valid packet without body
+at any time.
 """
 
 from __future__ import annotations
@@ -171,7 +172,9 @@ class Exchange:
         return found.get(name, b"")
 
     def _as_it_came(self) -> dict[bytes, bytes]:
-        """The variables that subjects look at, as uWSGI parses them: the first REMOTE_ADDR, and SERVER_NAME for HTTP_HOST."""
+        """The variables that subjects look at, as uWSGI parses them: the first REMOTE_ADDR, and SERVER_NAME for
+        HTTP_HOST.
+        """
         packet = self._origin
         if packet is self.packet and self._known is None:
             self._known = values_of(packet, self.table.wanted)

@@ -1,11 +1,12 @@
 """Texts of rules with $0 to $9 and ${...} in them, made into functions once.
 
-One idea: a text is cut into pieces when the table is built, so what a request brings is only ever put in and never looked at
-again: a client's ``${REMOTE_ADDR}`` stays those letters. The cutting is uWSGI's, in one pass where uWSGI takes two: a group inside the
-braces names the variable (``${cookie[$1]}``), it cannot close them. It knows no variable by name.
+One idea: a text is cut into pieces when the table is built, so what a request brings is only ever put in and never
+looked at again: a client's ``${REMOTE_ADDR}`` stays those letters. The cutting is uWSGI's, in one pass where uWSGI
+takes two: a group inside the braces names the variable (``${cookie[$1]}``), it cannot close them. It knows no variable
+by name.
 
-Odd forms stay what they are there: ``$x`` and ``$$1`` are themselves, a $ at the end disappears, an unclosed ``${X`` stays, ``${}`` is
-empty. Invariant: a text without $ costs a request nothing but a call.
+Odd forms stay what they are there: ``$x`` and ``$$1`` are themselves, a $ at the end disappears, an unclosed ``${X``
+stays, ``${}`` is empty. Invariant: a text without $ costs a request nothing but a call.
 """
 
 from __future__ import annotations

@@ -77,27 +77,30 @@ class Chunked:
     def feed(self, data: bytes) -> bytes:
         """More of the body; its content. Raises :class:`BadFraming`."""
         content: list[bytes] = []
-        while data and self._at is not _At.END:
+        position = 0
+        while position < len(data) and self._at is not _At.END:
             if self._at is _At.DATA:
-                piece, data = data[: self._left], data[self._left :]
+                piece = data[position : position + self._left]
                 content.append(piece)
+                position += len(piece)
                 self._left -= len(piece)
                 if not self._left:
                     self._at = _At.GAP
             else:
-                data = self._feed_line(data)
+                position = self._feed_line(data, position)
         return b"".join(content)
 
-    def _feed_line(self, data: bytes) -> bytes:
-        """Take a line, or its beginning; what is left of ``data``."""
-        part, newline, rest = data.partition(b"\n")
-        self._line += part
+    def _feed_line(self, data: bytes, position: int) -> int:
+        """Take a line, or its beginning; where the rest begins."""
+        end = data.find(b"\n", position)
+        self._line += data[position : len(data) if end < 0 else end]
         if len(self._line) > _LINE_MOST:
             raise BadFraming("bad chunk", f"a line of more than {_LINE_MOST} bytes")
-        if newline:
-            line, self._line = self._line.removesuffix(b"\r"), b""
-            self._take_line(line)
-        return rest
+        if end < 0:
+            return len(data)
+        line, self._line = self._line.removesuffix(b"\r"), b""
+        self._take_line(line)
+        return end + 1
 
     def _take_line(self, line: bytes) -> None:
         if self._at is _At.TRAILER:

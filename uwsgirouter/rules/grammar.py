@@ -1,8 +1,8 @@
 """The words of a rule: which option it stands in, what it looks at, when it holds, and what it does.
 
-One idea: a rule is cut at its first space (subject or condition from action), the action at its first colon, exactly as uWSGI
-cuts it. It knows the options' names and no action, condition or variable. Invariant: what it takes apart is complete; whether
-the parts mean something is for the table.
+One idea: a rule is cut at its first space (subject or condition from action), the action at its first colon, exactly
+as uWSGI cuts it. It knows the options' names and no action, condition or variable. Invariant: what it takes apart is
+complete; whether the parts mean something is for the table.
 """
 
 from __future__ import annotations

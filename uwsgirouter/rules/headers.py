@@ -1,7 +1,7 @@
 """collect-header and pull-header: which response headers become variables.
 
-One idea: a list of pairs, read from the settings once. Invariant: names of headers are compared without regard to case, so they are
-kept in lower case.
+One idea: a list of pairs, read from the settings once. Invariant: names of headers are compared without regard to
+case, so they are kept in lower case.
 """
 
 from __future__ import annotations

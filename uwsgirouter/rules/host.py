@@ -1,7 +1,7 @@
 """What the process that runs rules gives them: a log, names, and whatever lies outside a request.
 
-One idea: rules know the world only through this protocol; the worker implements it (worker/rule_host.py), tests have their own. Calls
-that may wait are only made by parts that said so (``waits``), and then in a greenlet.
+One idea: rules know the world only through this protocol; the worker implements it (worker/rule_host.py), tests have
+their own. Calls that may wait are only made by parts that said so (``waits``), and then in a greenlet.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Host(Protocol):
         """The metrics that all workers share, None when none is configured."""
 
     def aside(self, call: Callable[[], T]) -> T:
-        """Run ``call`` in a thread, and wait for it: for what takes long and needs no more than the processor. May wait."""
+        """Run ``call`` in a thread, and wait for it: for what takes long and needs no more than the processor. May
+        wait.
+        """
 
     def log(self, text: bytes) -> None:
         """A line of the log, as a rule wants it (control characters are made visible)."""

@@ -16,7 +16,6 @@ from uwsgirouter.rules.stage import Stage
 if TYPE_CHECKING:
     from uwsgirouter.rules.response import Response
 
-_BODILESS = (204, 304)
 _SWITCHING = 101
 
 
@@ -79,8 +78,7 @@ class Intake:
             headers.remove(b"transfer-encoding")
             self._framing = Chunked()
         else:
-            bodiless = head.status in _BODILESS or response.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
-            self._framing = Counted(None) if chunked else Counted.of(head.headers, bodiless)
+            self._framing = Counted(None) if chunked else Counted.of(head.headers, response.is_bodiless)
             self.transparent = not changes
         if not changes:
             response.write_head()

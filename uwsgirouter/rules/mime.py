@@ -39,7 +39,8 @@ def mime_types(settings: Settings) -> MimeTypes:
             about = os.stat(path)
         except OSError as error:
             raise ConfigError(
-                f"mime-file = {path}: cannot be read: {error.strerror}", settings.where("mime-file", index) if paths else ""
+                f"mime-file = {path}: cannot be read: {error.strerror}",
+                settings.where("mime-file", index) if paths else "",
             ) from None
         stamps.append((path, about.st_mtime_ns, about.st_size, about.st_ino))
     return _read(tuple(stamps))

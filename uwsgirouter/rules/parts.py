@@ -1,8 +1,9 @@
 """Finding the parts: the modules of this package, and packages that add their own.
 
-One idea: a module registers its parts when it is imported, so a new file in one of the directories below is all that a new part
-takes. Other packages name a module (or a function that registers) under the entry-point group ``uwsgirouter.rules``;
-its own parts come first, so nobody replaces one. Invariant: :func:`load` does its work once in a process.
+One idea: a module registers its parts when it is imported, so a new file in one of the directories below is all that a
+new part takes. Other packages name a module (or a function that registers) under the entry-point group
+``uwsgirouter.rules``; its own parts come first, so nobody replaces one. Invariant: :func:`load` does its work once in
+a process.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Where a part of a rule stands, and what it may ask while the table is built.
 
-One idea: parts see the table through this. It keeps what the table must know of them: the variables they look at, and whether
-one of them may wait. Invariant: a text is taken apart once, here.
+One idea: parts see the table through this. It keeps what the table must know of them: the variables they look at, and
+whether one of them may wait. Invariant: a text is taken apart once, here.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Needs:
 
 @dataclass
 class RulePlace:
-    """See :class:`uwsgirouter.rules.base.Place`. ``groups``: whether $0 to $9 mean something here (not in conditions)."""
+    """See :class:`uwsgirouter.rules.base.Place`. ``groups``: whether $0 to $9 mean something here."""
 
     chain: ChainName
     number: int

@@ -31,6 +31,7 @@ _FORBIDDEN = re.compile(rb"[\r\n\0]")
 _THROUGH_MOST = 8 << 20
 """Bytes of a file that is read through transformations."""
 _STEP = 65536
+_BODILESS = (204, 304)
 _OPEN = (Stage.NOTHING, Stage.PREPARED)
 
 
@@ -175,6 +176,11 @@ class Response:
         self._pipeline.add(transform)
 
     @property
+    def is_bodiless(self) -> bool:
+        """Whether this answer has no body whatever its head says."""
+        return self.status in _BODILESS or self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
+
+    @property
     def head_out(self) -> bool:
         """Whether a head, or raw bytes in its place, is out: nothing can be prepared any more."""
         return self.stage not in _OPEN
@@ -235,6 +241,7 @@ class Response:
             self.cut = True
             self.stage = Stage.ENDED
             return
+        head_only = head_only or self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
         head, _, body = encode_answer(cause, head_only).partition(b"\r\n\r\n")
         if self.answer(parse(head)):
             if page:

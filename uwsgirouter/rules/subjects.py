@@ -1,7 +1,7 @@
 """What the options with a pattern look at: one variable of the request each.
 
-One idea: a subject is what uWSGI found when it parsed the packet. Variables that rules add do not change it; the actions that are
-meant to (rewrite, setuser, ...) say so (:meth:`Exchange.set_subject`). It knows no rule.
+One idea: a subject is what uWSGI found when it parsed the packet. Variables that rules add do not change it; the
+actions that are meant to (rewrite, setuser, ...) say so (:meth:`Exchange.set_subject`). It knows no rule.
 """
 
 from __future__ import annotations

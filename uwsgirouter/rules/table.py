@@ -1,9 +1,9 @@
 """The table of rules: four chains of steps, built once and run for each request.
 
 One idea: whatever can be known before a request is known when the table is built, so a step is a compiled search (or a
-test) and a function. Running it is a walk over one list; the subjects are remembered between two actions. It knows no part
-by name, no socket and no log but the exchange's host. Invariants: a chain never runs within itself; numbers are those that
-uWSGI prints.
+test) and a function. Running it is a walk over one list; the subjects are remembered between two actions. It knows no
+part by name, no socket and no log but the exchange's host. Invariants: a chain never runs within itself; numbers are
+those that uWSGI prints.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import cast
 
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.rules import parts
+from uwsgirouter.rules.arguments import number
 from uwsgirouter.rules.base import Act, BadRule, Broken, ChainName, Found, Part, Parts, Test, Verdict
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.grammar import KEYS, Rule, take_apart
@@ -22,7 +23,6 @@ from uwsgirouter.rules.headers import Collected, collected
 from uwsgirouter.rules.place import Needs, RulePlace
 from uwsgirouter.rules.subjects import NAMES, SERVER_NAME, SUBJECTS
 from uwsgirouter.rules.transform import Transform
-from uwsgirouter.rules.arguments import number
 from uwsgirouter.settings.judge import raise_all
 from uwsgirouter.settings.settings import Settings
 
@@ -101,8 +101,8 @@ class Table:
     def run(self, name: ChainName, exchange: Exchange) -> Verdict:
         """Run a chain: BREAK, or CONTINUE when its end or a rule that says so is reached.
 
-        A rule that cannot go on (:class:`Broken`) is a BREAK; ``exchange.broken`` and ``cause`` then say why, and so does
-        a line of the log.
+        A rule that cannot go on (:class:`Broken`) is a BREAK; ``exchange.broken`` and ``cause`` then say why, and so
+        does a line of the log.
         """
         chain = self._chains[name]
         if not chain.steps or name in exchange.running:

@@ -28,6 +28,8 @@ class Refused(RouterError):
 class Transform:
     """One transformation of one response: to be subclassed. As it stands, it changes nothing."""
 
+    streams = True
+    """Whether it gives out bytes as they come. Nothing behind one that does is told of an empty body."""
     flushes = False
     """What it gets goes to the client; what stands behind it only looks on."""
 
@@ -46,12 +48,17 @@ class Transform:
         """The body is over: the rest. Raises :class:`Refused`."""
         return b""
 
+    def empty(self, response: Response) -> None:
+        """There was no byte of body; the head is not out yet."""
+
     def abandon(self) -> None:
         """The body broke off, or nobody wants it any more: keep nothing of it. May be called after :meth:`end`, too."""
 
 
 class Buffering(Transform):
     """A transformation that needs the whole body. One larger than ``most`` bytes goes to :meth:`overflow`."""
+
+    streams = False
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -105,6 +112,7 @@ class Pipeline:
     def __init__(self, response: Response) -> None:
         self._response = response
         self._steps: list[_Step] = []
+        self._is_empty = True
 
     def add(self, transform: Transform) -> None:
         """Append one; bytes that went through already do not come again."""
@@ -112,6 +120,7 @@ class Pipeline:
 
     def feed(self, data: bytes) -> bytes:
         """More of the body; what goes to the client now. Raises :class:`Refused`."""
+        self._is_empty = False
         flushed: bytes | None = None
         for step in self._steps:
             if flushed is None and step.transform.flushes:
@@ -122,6 +131,9 @@ class Pipeline:
 
     def end(self) -> bytes:
         """The body is over; the rest of it. Raises :class:`Refused`."""
+        if self._is_empty:
+            self._tell_empty()
+            return b""
         data, flushed = b"", None
         for step in self._steps:
             if flushed is None and step.transform.flushes:
@@ -136,6 +148,12 @@ class Pipeline:
         """Keep nothing."""
         for step in self._steps:
             step.transform.abandon()
+
+    def _tell_empty(self) -> None:
+        for step in self._steps:
+            if step.transform.streams:
+                break
+            step.transform.empty(self._response)
 
     def _feed(self, step: _Step, data: bytes) -> bytes:
         if not step.begun:

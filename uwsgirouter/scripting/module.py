@@ -22,6 +22,7 @@ from uwsgirouter.log import Log
 from uwsgirouter.scripting.cache_calls import CacheCalls
 from uwsgirouter.scripting.locks import UserLock
 from uwsgirouter.scripting.rpc import RpcCalls
+from uwsgirouter.scripting.signals import SignalCalls
 from uwsgirouter.settings import magic
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.table import BY_NAME
@@ -43,10 +44,10 @@ ABSENT = _words(
     farm_msg get_logvar green_schedule has_threads i_am_the_lord i_am_the_spooler in_farm is_connected listen_queue
     log_this_request logsize loop lord_scroll mem metric_dec metric_div metric_get metric_inc metric_mul metric_set
     metric_set_max metric_set_min mule_get_msg mule_id mule_msg mule_msg_hook offload parsefile queue_get queue_last
-    queue_pop queue_pull queue_push queue_set queue_size queue_slot ready ready_fd recv register_signal reload
+    queue_pop queue_pull queue_push queue_set queue_size queue_slot ready ready_fd recv reload
     request_context request_id route scrolls send send_to_spooler sendfile set_logvar set_spooler_frequency
-    set_user_harakiri set_warning_message setprocname sharedarea_read sharedarea_write signal signal_received
-    signal_registered signal_wait snmp_decr_counter32 snmp_incr_counter32 snmp_set_counter32 sockets spool spooler
+    set_user_harakiri set_warning_message setprocname sharedarea_read sharedarea_write signal_received
+    signal_wait snmp_decr_counter32 snmp_incr_counter32 snmp_set_counter32 sockets spool spooler
     spooler_get_task spooler_jobs spooler_pid spooler_pids start_response stop suspend total_requests unbit
     wait_fd_read wait_fd_write websocket_handshake websocket_recv websocket_recv_nb websocket_send
     websocket_send_binary workers
@@ -70,7 +71,7 @@ def install(
 
 def _module(settings: Settings, caches: Caches | None, log: Log, worker: int, is_reload: bool) -> ModuleType:
     module = ModuleType(NAME, "The API of uWSGI, as far as it means something in a router.")
-    calls = CacheCalls(caches, log.say), RpcCalls(log.block), UserLock(_lock_path(caches))
+    calls = CacheCalls(caches, log.say), RpcCalls(log.block), SignalCalls(log.block), UserLock(_lock_path(caches))
     for group in calls:
         for name in dir(group):
             if not name.startswith("_"):

@@ -40,7 +40,7 @@ class RpcCalls:
         """What the function returns, if it is bytes and not empty."""
         function = self._functions.get(plain(name))
         if function is None:
-            self._block(f"a script calls the rpc function {name!r}; there are: {self.rpc_list()}")
+            self._block(f"somebody calls the rpc function {name!r}; there are: {self.rpc_list()}")
             return None
         try:
             result = function(*map(plain, arguments))

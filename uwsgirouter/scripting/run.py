@@ -58,6 +58,13 @@ def run_shared(settings: Settings, caches: Caches | None) -> None:
             _each(settings, "shared-import", import_module)
 
 
+def run_imports(settings: Settings, caches: Caches | None) -> None:
+    """Run import once more, in a worker whose rules call functions of scripts. Raises as :func:`run_scripts`."""
+    if settings.is_set("import"):
+        with nullcontext() if caches is None else caches.loading(joining=True):
+            _each(settings, "import", import_module)
+
+
 def run_file(path: str) -> None:
     """Run a file as a module of its own, named as uWSGI names it."""
     stem = path.removesuffix(".py")

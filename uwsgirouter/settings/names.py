@@ -34,7 +34,8 @@ def _words(text: str) -> frozenset[str]:
 
 IGNORED_FLAGS = _words(
     """
-    alarm-cheap metrics-no-cores auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
+    alarm-cheap auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
+    metrics-no-cores
     disable-sendfile disable-write-exception drop-after-apps drop-after-init enable-metrics
     enable-threads exit-on-reload force-gateway harakiri-verbose honour-stdin ignore-sigpipe
     ignore-write-errors log-4xx log-5xx log-date log-format-strftime log-master

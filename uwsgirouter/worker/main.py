@@ -48,8 +48,10 @@ from uwsgirouter.worker.sticky import Sticky
 from uwsgirouter.worker.uplink import Uplink
 
 if TYPE_CHECKING:
+    from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.rules.table import Table
     from uwsgirouter.worker.routed import Rules
+    from uwsgirouter.worker.rule_host import RuleHost
 
 STOPPED = 0
 """Exit status after a drain or a stop."""
@@ -99,6 +101,8 @@ class Post:
     """The directory of the named caches, empty when there are none."""
     rules: Table | None = None
     """The internal routing, None when there are no rules."""
+    metrics: Metrics | None = None
+    """The numbers that rules change, in memory that all workers share."""
 
 
 class Worker:
@@ -112,6 +116,8 @@ class Worker:
         hub.handle_error = self.handle_error
         self.loop: Any = hub.loop
         self.duty = Duty.STARTING
+        self._title = ""
+        self._host: RuleHost | None = None
         self.done = Event()
         self._inflight = InFlight(post.counters, post.row)
         self._cells = post.counters.row(post.row)
@@ -140,7 +146,6 @@ class Worker:
         self._clock = self.loop.timer(1.0, 1.0)
         self._term = self.loop.signal(signal.SIGTERM)
         self._unanswered = self.loop.timer(ANSWER_TIME, ANSWER_TIME)
-        self._title = ""
         self._long_lived = LongLived()
         self._errors = Throttle(self.log.block, 1)
 
@@ -150,7 +155,8 @@ class Worker:
         from uwsgirouter.worker.routed import Rules
         from uwsgirouter.worker.rule_host import RuleHost
 
-        return Rules(post.rules, RuleHost(post, self.log), self.log)
+        self._host = RuleHost(post, self.log)
+        return Rules(post.rules, self._host, self.log)
 
     def run(self) -> int:
         """Serve until told to leave."""
@@ -266,6 +272,8 @@ class Worker:
         else:
             state = f"{' '.join(self.post.names)} {sessions} sessions"
         title = f"uwsgirouter: worker {self.post.number} {state}"
+        if self._host is not None and self._host.shown:
+            title = self._host.shown
         if title != self._title:
             self._title = title
             setproctitle(title)

@@ -27,6 +27,7 @@ from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.targets import CodeString, pattern_of_base
 from uwsgirouter.worker.lookup import Lookup
+from uwsgirouter.worker.scripts import Scripts
 
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
@@ -49,9 +50,7 @@ class Mapping:
         self.settings = settings
         self._table = table
         self._direct = direct
-        self._directory = caches
-        self._log = log
-        self._worker = worker
+        self.scripts = Scripts(settings, caches, log, worker)
         self._strip_port = settings.flag("fastrouter-strip-port")
 
     def choose(self, announced: bool) -> Mapper:
@@ -83,20 +82,14 @@ class Mapping:
         return StaticMapper(self._table)
 
     def _cache(self, name: str) -> Mapper:
-        caches = self._open_caches()
+        caches = self.scripts.caches
         assert caches is not None, "a configuration without this cache was not accepted"
         return CacheMapper(caches.named(name).get, self._direct, self._strip_port)
 
     def _script(self, code: CodeString) -> Mapper:
-        from gevent import monkey
+        from uwsgirouter.scripting.run import failure
 
-        from uwsgirouter.scripting.module import install
-        from uwsgirouter.scripting.run import failure, run_shared
-
-        monkey.patch_all(signal=False)
-        caches = self._open_caches()
-        install(self.settings, caches, self._log, self._worker)
-        run_shared(self.settings, caches)
+        self.scripts.module()
         try:
             function = load(code)
         except Exception as error:
@@ -104,12 +97,3 @@ class Mapping:
             what = f"{self.settings.where(option)}: {option} = {self.settings.text(option)}"
             raise failure(what, error, (__file__, script.__file__)) from error
         return ScriptMapper(function, self._direct, 1 + self.settings.number("fastrouter-max-retries"))
-
-    def _open_caches(self) -> Caches | None:
-        """This process's own: they are opened after the fork."""
-        if not self._directory:
-            return None
-        from uwsgirouter.cache.caches import Caches
-        from uwsgirouter.cache.specs import cache_specs
-
-        return Caches(cache_specs(self.settings), self._directory, self._log.say)

@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from uwsgirouter.log import Log
+import gevent
+
+from uwsgirouter.log import Log, Throttle
 from uwsgirouter.settings.settings import Settings
+from uwsgirouter.worker.router import CONNECT_TIMEOUT
+from uwsgirouter.worker.rpc_call import CallFailed, call_at
 
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
+    from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.worker.main import Post
+
+T = TypeVar("T")
 
 
 class RuleHost:
@@ -29,6 +37,16 @@ class RuleHost:
         self._directory = post.caches
         self._log = log
         self._caches: Caches | None = None
+        self.metrics: Metrics | None = post.metrics
+        self.shown = ""
+        """What rules want ``ps`` to say of this process; empty: nothing of their own."""
+        self._say = Throttle(log.say, 1)
+        timeout = self._settings.number("fastrouter-timeout")
+        self._timeout = self._settings.optional_number("fastrouter-first-byte-timeout") or timeout
+        self._connect_timeout = self._settings.optional_number("fastrouter-connect-timeout") or min(
+            timeout, CONNECT_TIMEOUT
+        )
+        self._scripts: Any = None
 
     @property
     def caches(self) -> Caches | None:
@@ -47,3 +65,26 @@ class RuleHost:
     def now(self) -> float:
         """Seconds since the epoch."""
         return time.time()
+
+    def aside(self, call: Callable[[], T]) -> T:
+        """Run ``call`` in a thread and wait for it, in a greenlet."""
+        result: T = gevent.get_hub().threadpool.apply(call)
+        return result
+
+    def rpc(self, name: bytes, arguments: Sequence[bytes]) -> bytes | None:
+        """What a function of the scripts returns; None when there is none, or it fails."""
+        result: bytes | None = self._scripts.call(name, *arguments)
+        return result
+
+    def rpc_at(self, address: str, name: bytes, arguments: Sequence[bytes], raw: bool = False) -> bytes | None:
+        """The same of another server; why there is none goes to the log."""
+        try:
+            return call_at(address, name, arguments, raw, self._connect_timeout, self._timeout)
+        except CallFailed as error:
+            shown = name.decode("latin-1").encode("unicode_escape").decode("ascii")
+            self._say(f"rpc {shown}@{address} failed: {error}", time.monotonic())
+            return None
+
+    def title(self, text: bytes) -> None:
+        """What ``ps`` says of this process from the next second on."""
+        self.shown = text.decode("utf-8", "replace")

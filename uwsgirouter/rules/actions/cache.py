@@ -135,7 +135,9 @@ def _math(change: Change, default: bytes) -> Make[Act]:
         def act(exchange: Exchange, found: Found) -> Verdict:
             name = key(exchange, found)
             if not change(wanted.need(exchange), name, number(by(exchange, found)), expires):
-                raise Broken(f"the item {shown(name)} cannot be counted with: it is no number, or there is no room for it")
+                raise Broken(
+                    f"the item {shown(name)} cannot be counted with: it is no number, or there is no room for it"
+                )
             return Verdict.NEXT
 
         return act

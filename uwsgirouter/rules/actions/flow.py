@@ -1,7 +1,8 @@
 """Actions that say how to go on (continue, last, break, return, goto) and those that only note something (log, logvar,
 donotlog, harakiri).
 
-Invariant: what break and return send is the operator's text as it stands; nothing of a request is put into it, as in uWSGI.
+Invariant: what break and return send is the operator's text as it stands; nothing of a request is put into it, as in
+uWSGI.
 """
 
 from __future__ import annotations

@@ -154,5 +154,3 @@ def rpcraw(argument: bytes, place: Place) -> Act:
         return Verdict.BREAK
 
     return act
-
-

@@ -1,7 +1,8 @@
 """Conditions about networks: ipv4in and ipv6in.
 
-One idea: addresses become numbers, a network a mask; the forms are those of inet_aton and inet_pton. An address that is
-none (or of the other family: an IPv6 client and ipv4in) is in no network; it does not end the request as it does in uWSGI.
+One idea: addresses become numbers, a network a mask; the forms are those of inet_aton and inet_pton. An address that
+is none (or of the other family: an IPv6 client and ipv4in) is in no network; it does not end the request as it does in
+uWSGI.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``${geoip[...]}``: where a client's address is, from databases of MaxMind's format (the extra ``geoip``).
 
-One idea: the library and the databases are loaded by the first rule that asks, when the table is built; what is missing refuses the
-start. The city's database is asked before the country's, as in uWSGI. An address that is in none of them is empty.
+One idea: the library and the databases are loaded by the first rule that asks, when the table is built; what is missing
+refuses the start. The city's database is asked before the country's, as in uWSGI. An address in none of them is empty.
 """
 
 from __future__ import annotations

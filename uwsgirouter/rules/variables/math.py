@@ -1,7 +1,8 @@
 """``${math[expression]}``: sums over variables, as GNU matheval calculates them for uWSGI.
 
-One idea: a small grammar read once into functions of floating point numbers, so nothing that a request brings can become code, nor
-make a number that takes long. The result is a whole number, cut towards zero; what has no value (a division by zero, too large) is 0.
+One idea: a small grammar read once into functions of floating point numbers, so nothing that a request brings can
+become code, nor make a number that takes long. The result is a whole number, cut towards zero; what has no value (a
+division by zero, too large) is 0.
 
     sum     = product { ("+" | "-") product }
     product = sign { ("*" | "/") sign }

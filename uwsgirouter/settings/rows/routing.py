@@ -92,6 +92,6 @@ ROWS = (
         "geoip-country",
         "routing",
         Type.PATH,
-        "a database of countries in MaxMind's format (.mmdb) for ${geoip[...]}, asked when the one of cities does not know",
+        "a database of countries in MaxMind's format (.mmdb) for ${geoip[...]}, asked when cities do not know",
     ),
 )

@@ -53,7 +53,7 @@ ROWS = (
         "metric",
         "routing",
         Type.TEXT,
-        "a number that rules count with, one for all workers: NAME, or name=NAME,initial_value=NUMBER,type=counter|gauge",
+        "a number that rules count with, one for all workers: NAME, or name=NAME,initial_value=NUMBER",
         repeatable=True,
     ),
     Option(
