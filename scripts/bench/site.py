@@ -38,6 +38,8 @@ class Shape:
     """Under each key."""
     adopting: bool = False
     """The application is one that adopts clients (gunicorn)."""
+    more: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Further arguments of a lane's router, by the lane's name."""
 
 
 class Site(Fleet):
@@ -56,7 +58,9 @@ class Site(Fleet):
         for name, kind in self.layout.lanes:
             listen, front = self.address(name, shape.unix), self.address("front")
             server = free_udp_address() if shape.hosts else ""
-            wiring = Wiring(listen, "" if shape.hosts else nodes[0], server, shape.processes)
+            wiring = Wiring(
+                listen, "" if shape.hosts else nodes[0], server, shape.processes, dict(shape.more).get(name, ())
+            )
             router = self.router(name, kind, wiring)
             if shape.hosts:
                 self._announce(name, server, nodes)

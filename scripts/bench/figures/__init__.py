@@ -14,6 +14,7 @@ from scripts.bench.figures import (
     passing,
     registry,
     requests,
+    rules,
     sizes,
     start,
     waiting,
@@ -21,6 +22,7 @@ from scripts.bench.figures import (
 
 ALL: tuple[Experiment, ...] = (
     *requests.EXPERIMENTS,
+    rules.EXPERIMENT,
     bodies.EXPERIMENT,
     *sizes.EXPERIMENTS,
     waiting.EXPERIMENT,
