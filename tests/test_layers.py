@@ -43,6 +43,9 @@ THIRD_PARTY = {
     "psutil": {"master"},
     "dns": {"master/lookup.py"},
     "cryptography": {"protocol/signing.py"},
+    "maxminddb": {"rules/variables/geoip.py"},
+    "passlib": {"rules/htpasswd.py"},
+    "bcrypt": {"rules/htpasswd.py"},
     "setproctitle": {"master", "worker", "stats", "local"},
 }
 """Which layers (or which module alone) may import which library; imports for type checking count too."""

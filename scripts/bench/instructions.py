@@ -41,6 +41,13 @@ def parser() -> argparse.ArgumentParser:
     add("--router", choices=[OURS, FASTROUTER], default=OURS, help=f"which one ({OURS})")
     add("--announced", action="store_true", help="a node that announced itself, among a thousand, and no static one")
     add("--requests", type=int, default=REQUESTS, metavar="N", help=f"after {WARM_UP} of warm-up ({REQUESTS})")
+    add(
+        "--more",
+        action="append",
+        default=[],
+        metavar="ARGUMENT",
+        help="a further argument of the router, as --more=--x",
+    )
     add("--keep", type=Path, metavar="DIRECTORY", help="leave callgrind's files there, for callgrind_annotate")
     return options
 
@@ -76,14 +83,17 @@ def announce(server: str, node: str) -> None:
         barrage.sock.close()
 
 
-def count(kind: str, requests: int, directory: Path, announced: bool = False) -> float:
-    """Instructions of the worker per request; ``announced``: its node announced itself, else it is a static one."""
+def count(kind: str, requests: int, directory: Path, announced: bool = False, more: Sequence[str] = ()) -> float:
+    """Instructions of the worker per request; ``announced``: its node announced itself, else it is a static one.
+
+    ``more``: further arguments of the router.
+    """
     node, listen = Node(), free_address()
     server = free_udp_address() if announced else ""
     argv = [
         programs.find("valgrind"), "--tool=callgrind", "--vgdb=yes", "--trace-children=yes", "--instr-atstart=no",
         f"--callgrind-out-file={directory}/callgrind.%p",
-        *peers.command(kind, Wiring(listen, "" if announced else node.address, server), directory),
+        *peers.command(kind, Wiring(listen, "" if announced else node.address, server, more=tuple(more)), directory),
     ]  # fmt: skip
     router = Daemon(kind, argv, directory / "log", programs.PROJECT, {"PYTHONHASHSEED": "0"})
     try:
@@ -110,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="uwsgirouter-bench-") as name:
             directory = options.keep or Path(name)
             directory.mkdir(parents=True, exist_ok=True)
-            found = count(options.router, options.requests, directory.resolve(), options.announced)
+            found = count(options.router, options.requests, directory.resolve(), options.announced, options.more)
     except (BenchError, subprocess.TimeoutExpired) as error:
         print(f"not counted: {error}", file=sys.stderr)
         return 2

@@ -24,7 +24,7 @@ def test_a_script_can_import_it(log: Lines) -> None:
         exec("from uwsgi import no_such_thing")
 
 
-@pytest.mark.parametrize("name", ["add_timer", "register_signal", "SPOOL_OK", "mule_msg", "websocket_recv", "workers"])
+@pytest.mark.parametrize("name", ["add_timer", "signal_wait", "SPOOL_OK", "mule_msg", "websocket_recv", "workers"])
 def test_what_makes_no_sense_says_so_by_its_name(log: Lines, name: str) -> None:
     module = install(Settings.of(), None, log)
     with pytest.raises(AttributeError, match=rf"^uwsgi\.{name} makes no sense in a router \(uwsgirouter\)$"):

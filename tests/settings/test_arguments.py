@@ -36,7 +36,7 @@ BAD = [
     ("-Z", "unknown option -Z"),
     ("--fastrouter-usebase x", "did you mean fastrouter-use-base?"),
     ("--fastrouter-stats x", "--fastrouter-stats is a known FastRouter option, not available in this ver"),
-    ("--route-uri x", "known FastRouter option, not available"),
+    ("--route-ury x", "unknown option --route-ury; did you mean route-uri?"),
     ("--http :80", "known uWSGI option, not available"),
     ("--emperor x", "--emperor is not supported: a router does not watch"),
     ("--listen", "--listen needs a value"),

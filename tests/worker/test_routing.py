@@ -271,6 +271,7 @@ def test_a_client_that_leaves_while_its_response_is_changed(ruled: Site) -> None
         client.send_packet(post(key, 2 * MEGABYTE, "/gzip"), BIG[:MEGABYTE])
         client.reset()
     ruled.assert_released(key, node, baseline)
+    wait_until(node.expect_errors, 10, "the node has noticed")
 
 
 def test_a_reload_with_a_bad_rule_keeps_the_rules(ruled: Site) -> None:

@@ -1,7 +1,8 @@
 """Metrics: numbers by name, in cells that all workers share.
 
-One idea: a cell has many writers, so whoever changes it holds a lock, which is given from outside as the memory is; who only reads does
-not. A name keeps its cell as long as the router's master lives, so a reload, or a worker that dies, changes no number. No I/O here.
+One idea: a cell has many writers, so whoever changes it holds a lock, which is given from outside as the memory is;
+who only reads does not. A name keeps its cell as long as the router's master lives, so a reload, or a worker that
+dies, changes no number. No I/O here.
 Invariant: numbers are signed and have 64 bits; they wrap around.
 """
 

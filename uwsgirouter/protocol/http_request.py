@@ -1,10 +1,12 @@
 """The head of an HTTP request, made of a uwsgi request's variables.
 
-One idea: what uWSGI's ``http:`` rule sends (observed on 2.0.31): HTTP/1.0, ``Connection: close``, a header for each HTTP_ variable, the client's
-address at the end of X-Forwarded-For. What a client sent stays a value: nothing in it can end a line, name another length of the body,
-or say that the body is chunked, since the body that follows is the plain one that CONTENT_LENGTH announces. Pure.
+One idea: what uWSGI's ``http:`` rule sends (observed on 2.0.31): HTTP/1.0, ``Connection: close``, a header for each
+HTTP_ variable, the client's address at the end of X-Forwarded-For. What a client sent stays a value: nothing in it
+can end a line, name another length of the body, or say that the body is chunked, since the body that follows is the
+plain one that CONTENT_LENGTH announces. Pure.
 
-Invariant: the head has one Content-Length at most and no Transfer-Encoding; every line of it ends with CR LF and holds no other CR, LF or NUL.
+Invariant: the head has one Content-Length at most and no Transfer-Encoding; every line of it ends with CR LF and
+holds no other CR, LF or NUL.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ def request_head(
 ) -> bytes:
     """The head for ``variables`` (the last one of a name counts), with the empty line.
 
-    ``target``: instead of REQUEST_URI; ``host``: instead of HTTP_HOST. ``dumb``: the client's own protocol version and its headers
-    about the connection, and no Connection of ours. Raises :class:`ProtocolError` for what would not be one request.
+    ``target``: instead of REQUEST_URI; ``host``: instead of HTTP_HOST. ``dumb``: the client's own protocol version and
+    its headers about the connection, and no Connection of ours. Raises :class:`ProtocolError` for what would not be one
+    request.
     """
     found = dict(variables)
     lines = [_request_line(found, target, dumb)]

@@ -11,3 +11,10 @@ cdef int _HOST, _SERVER, _UPGRADE, _LENGTH, _KEY
                key=Py_ssize_t, key_end=Py_ssize_t, view="const unsigned char *", initials="const unsigned char *",
                wanted="const unsigned char *", upgrade=bint)
 cpdef tuple scan(bytes data, Py_ssize_t end)
+
+@cython.locals(position=Py_ssize_t, start=Py_ssize_t, at=Py_ssize_t, size=Py_ssize_t, view="const unsigned char *")
+cpdef bytes value_of(bytes data, Py_ssize_t end, bytes name)
+
+@cython.locals(position=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, at=Py_ssize_t, view="const unsigned char *",
+               found=dict)
+cpdef dict values_of(bytes packet, object names)

@@ -174,12 +174,13 @@ def value_of(data: bytes, end: int, name: bytes) -> bytes:
 
     For what only some requests need: each call walks the block. ``end`` is as for :func:`scan`.
     """
+    view, size = data, len(name)  # view is a pointer in the compiled form
     position = HEADER_SIZE
     while position < end:
         start = position + 2
-        at = start + data[position] + (data[position + 1] << 8)
-        position = at + 2 + data[at] + (data[at + 1] << 8)
-        if data[start:at] == name:
+        at = start + (view[position] | view[position + 1] << 8)
+        position = at + 2 + (view[at] | view[at + 1] << 8)
+        if at - start == size and data[start:at] == name:
             return data[at + 2 : position]
     return b""
 
@@ -187,11 +188,12 @@ def value_of(data: bytes, end: int, name: bytes) -> bytes:
 def values_of(packet: bytes, names: Container[bytes]) -> dict[bytes, bytes]:
     """The last value of each of ``names`` that a whole, valid packet has; one walk for all of them."""
     found: dict[bytes, bytes] = {}
+    view = packet  # a pointer in the compiled form
     position, end = HEADER_SIZE, len(packet)
     while position < end:
         start = position + 2
-        at = start + packet[position] + (packet[position + 1] << 8)
-        position = at + 2 + packet[at] + (packet[at + 1] << 8)
+        at = start + (view[position] | view[position + 1] << 8)
+        position = at + 2 + (view[at] | view[at + 1] << 8)
         name = packet[start:at]
         if name in names:
             found[name] = packet[at + 2 : position]

@@ -1,8 +1,8 @@
 """Remote calls as uWSGI speaks them: modifier1 173, the function's name and its arguments as an array of strings.
 
-One idea: the answer is a uwsgi header whose size is that of the result; a result over 65,535 bytes has modifier2 5 and a block of variables
-with its CONTENT_LENGTH before it (observed on 2.0.31). A function that is not there, or returns nothing, closes the connection.
-Sans-IO: bytes in, a result out.
+One idea: the answer is a uwsgi header whose size is that of the result; a result over 65,535 bytes has modifier2 5
+and a block of variables with its CONTENT_LENGTH before it (observed on 2.0.31). A function that is not there, or
+returns nothing, closes the connection. Sans-IO: bytes in, a result out.
 """
 
 from __future__ import annotations

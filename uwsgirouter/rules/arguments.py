@@ -1,7 +1,8 @@
 """The arguments of actions, taken apart as uWSGI takes them.
 
-One idea: text in, parts out, once for each rule; what an action makes of a part is its own affair. Observed on uWSGI 2.0.31: ``key=value``
-arguments are separated by commas, a backslash makes the next character mean itself, a key given twice counts the last time.
+One idea: text in, parts out, once for each rule; what an action makes of a part is its own affair. Observed on
+uWSGI 2.0.31: ``key=value`` arguments are separated by commas, a backslash makes the next character mean itself, a
+key given twice counts the last time.
 """
 
 from __future__ import annotations

@@ -102,8 +102,11 @@ class Place(Protocol):
         re cannot.
         """
 
+    def search(self, text: bytes) -> Callable[[bytes], re.Match[bytes] | None]:
+        """What looks for a regular expression anywhere in a text: faster than the pattern's own search."""
+
     def waits(self) -> None:
-        """What is built here may wait (a slow hash): the chain runs in a greenlet. For parts that do not always wait."""
+        """What is built here may wait (a slow hash): its chain runs in a greenlet. For parts that may not."""
 
     def scripts(self) -> None:
         """What is built here calls functions of the operator's scripts: workers then run the scripts, too."""

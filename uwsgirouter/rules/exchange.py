@@ -152,6 +152,8 @@ class Exchange:
         except ProtocolError as error:
             raise Broken(f"{name.decode('latin-1')} does not fit into the request: {error}") from None
         if self._known is not None:
+            if self._known is self._came:
+                self._known = dict(self._known)
             self._known[name] = value
         if self._all is not None:
             self._all[name] = value
@@ -162,28 +164,23 @@ class Exchange:
         self.subjects[name] = value
 
     def subject(self, name: bytes) -> bytes:
-        """What a subject's variable was when the request came, or what a rule that may change subjects made of it."""
+        """What a subject's variable was when the request came, or what a rule that may change subjects made of it.
+
+        As uWSGI parses them: the first REMOTE_ADDR counts, and SERVER_NAME stands in for a missing HTTP_HOST.
+        """
         changed = self.subjects.get(name)
         if changed is not None:
             return changed
         found = self._came
         if found is None:
-            found = self._came = self._as_it_came()
+            found = self._came = values_of(self._origin, self.table.wanted)
+            if self.packet is self._origin and self._known is None:
+                self._known = found
+        if name == ADDRESS:
+            return value_of(self._origin, len(self._origin), ADDRESS)
+        if name == HOST and HOST not in found:
+            return found.get(SERVER_NAME, b"")
         return found.get(name, b"")
-
-    def _as_it_came(self) -> dict[bytes, bytes]:
-        """The variables that subjects look at, as uWSGI parses them: the first REMOTE_ADDR, and SERVER_NAME for
-        HTTP_HOST.
-        """
-        packet = self._origin
-        if packet is self.packet and self._known is None:
-            self._known = values_of(packet, self.table.wanted)
-        found = dict(self._known or {}) if packet is self.packet else values_of(packet, self.table.wanted)
-        if HOST not in found:
-            found[HOST] = found.get(SERVER_NAME, b"")
-        if ADDRESS in found:
-            found[ADDRESS] = value_of(packet, len(packet), ADDRESS)
-        return found
 
     @property
     def modifiers(self) -> tuple[int, int]:

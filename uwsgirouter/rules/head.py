@@ -64,6 +64,11 @@ class Headers:
         """Whether there is a header of that name (in lower case)."""
         return any(known == name for known, _ in self._lines)
 
+    @property
+    def is_coded(self) -> bool:
+        """Whether the body is other bytes than the content (compressed, in chunks)."""
+        return self.has(b"transfer-encoding") or (self.value(b"content-encoding") or b"identity").lower() != b"identity"
+
     def remove(self, name: bytes) -> bool:
         """Drop all headers of that name (in lower case); whether there were any."""
         before = len(self._lines)

@@ -1,8 +1,9 @@
 """Files of users and password hashes, as htpasswd and mkpasswd write them.
 
-One idea: a password is compared by whoever knows its hash (libpass, bcrypt), in constant time and for a user that is not there, too, so that
-the time says nothing. Hashes are slow on purpose; a password that was right is remembered by a keyed digest, in memory, until the file
-changes, so that a page of fifty pictures costs one hash. Known: DES crypt, $1$, $apr1$, $5$, $6$, $2a$ $2b$ $2y$, {SHA}.
+One idea: a password is compared by whoever knows its hash (libpass, bcrypt), in constant time and for a user that
+is not there, too, so that the time says nothing. Hashes are slow on purpose; a password that was right is
+remembered by a keyed digest, in memory, until the file changes, so that a page of fifty pictures costs one hash.
+Known: DES crypt, $1$, $apr1$, $5$, $6$, $2a$ $2b$ $2y$, {SHA}.
 Invariant: nothing here raises for what stands in the file, or for what a client sends.
 """
 
@@ -95,7 +96,7 @@ def matches(stored: bytes, password: bytes) -> bool:
     if b"\0" in password:
         return False
     if stored.startswith(b"{SHA}"):
-        made = base64.b64encode(hashlib.sha1(password).digest())  # noqa: S324 - the file's format, not our choice
+        made = base64.b64encode(hashlib.sha1(password).digest())
         return hmac.compare_digest(made, stored[5:])
     if re.match(rb"\$2[aby]\$", stored):
         return _bcrypt(stored, password)

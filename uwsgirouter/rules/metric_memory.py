@@ -1,7 +1,8 @@
 """The memory that the metrics of all workers are in, and the lock that keeps their changes apart.
 
-One idea: one anonymous file, mapped by the master before it forks; a change is a handful of instructions under a lock of the kernel's on that
-file (fcntl), which is let go when its holder dies. Waiting for it is waiting for another worker's few microseconds.
+One idea: one anonymous file, mapped by the master before it forks; a change is a handful of instructions under a
+lock of the kernel's on that file (fcntl), which is let go when its holder dies. Waiting for it is waiting for
+another worker's few microseconds.
 Invariant: a name that had a cell has it for ever, with its number.
 """
 

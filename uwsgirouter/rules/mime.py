@@ -1,7 +1,8 @@
 """Types of files by the ending of their names.
 
-One idea: a table of endings, in their exact case, read from files in the format of /etc/mime.types; what a name's ending is, is uWSGI's
-notion (all behind the last dot, whatever it is). Where no such file is, Python's own table counts. Read when rules are built, again at each reload.
+One idea: a table of endings, in their exact case, read from files in the format of /etc/mime.types; what a name's
+ending is, is uWSGI's notion (all behind the last dot, whatever it is). Where no such file is, Python's own table
+counts. Read when rules are built, again at each reload.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Paths: of a URL (decoded and without dot segments, as uWSGI makes PATH_INFO) and of files (relative to where a request stands).
+"""Paths: of a URL (decoded and without dot segments, as uWSGI makes PATH_INFO) and of files (relative to where a
+request stands).
 
-One idea: pure functions of bytes; no file is looked at. Observed on uWSGI 2.0.31: a path is cut at the first ``#``, ``//`` stays, ``%%`` is a
-percent sign, a cut-off escape vanishes, an escape of other characters than hexadecimal digits is a NUL byte. Only dots that stand as
-such make a dot segment: ``%2e`` is a dot of a name.
+One idea: pure functions of bytes; no file is looked at. Observed on uWSGI 2.0.31: a path is cut at the first ``#``,
+``//`` stays, ``%%`` is a percent sign, a cut-off escape vanishes, an escape of other characters than hexadecimal
+digits is a NUL byte. Only dots that stand as such make a dot segment: ``%2e`` is a dot of a name.
 """
 
 from __future__ import annotations

@@ -14,19 +14,26 @@ import re
 import sys
 import warnings
 from bisect import bisect_right
+from collections.abc import Callable
+from enum import Enum
 
 from uwsgirouter.rules.base import BadRule
 
 _ATOMIC = sys.version_info >= (3, 11)
 """Whether ``re`` has atomic groups and possessive quantifiers."""
 
-_PLAIN = re.compile(rb"[^\\\[\](){}*+?^#\s]+")
+_PLAIN = re.compile(rb"[^\\\[\](){}*+?^#|\s]+")
 _COUNT = re.compile(rb"\{([0-9]*)(,[0-9]*)?\}")
 _FLAGS = re.compile(rb"\(\?([a-zA-Z^]*)(-[a-zA-Z]*)?([:)])")
 _CONDITION = re.compile(rb"\(\?\(([0-9]+|[A-Za-z_][A-Za-z0-9_]*)\)")
 _POSIX = re.compile(rb"\[([:.=])(\^?)([^\]]*?)\1\]")
 _HEX = re.compile(rb"\\x(?:\{([0-9a-fA-F]+)\}|([0-9a-fA-F]{0,2}))")
 _OCTAL = re.compile(rb"\\o\{([0-7]+)\}")
+
+_FIXED = re.compile(rb"(?:\^|\\A)(?![*+?{])")
+_LINE = re.compile(rb"(?:\.[*+]\??|\(\.[*+]\??\))(?![*+?{])")
+_REFERENCE = re.compile(rb"\\[1-9]|\(\?P=|\(\?\(")
+_CARET = 0x5E
 
 _VERTICAL = rb"\n\x0b\x0c\r\x85"
 
@@ -80,14 +87,50 @@ _GROUPS = {
 """What may stand behind ``(?`` in PCRE alone."""
 
 
+Search = Callable[[bytes], "re.Match[bytes] | None"]
+
+
+def searching(text: bytes) -> Search:
+    """What looks for the pattern anywhere in a text. Raises :class:`BadRule`.
+
+    ``re`` tries each place of a text in turn, even where the pattern can begin at one alone: at the text's beginning
+    (``^/x``), or at that of a line (``.*curl``, which would take the square of the text's length).
+    """
+    made, reader = _compiled(text)
+    start = reader.start
+    if start is Start.TEXT:
+        return made.match
+    if start is Start.ANYWHERE:
+        return made.search
+    match = made.match
+    lines = re.compile(b"(?m:^)(?:" + reader.behind_flags + b")", made.flags).search
+
+    def search(subject: bytes) -> re.Match[bytes] | None:
+        return lines(subject) if b"\n" in subject else match(subject)
+
+    return search
+
+
+class Start(Enum):
+    """Where a match of a pattern can begin."""
+
+    TEXT = "at the text's beginning"
+    LINE = "at the beginning of a line"
+    ANYWHERE = "anywhere"
+
+
 def compiled(text: bytes) -> re.Pattern[bytes]:
     """The pattern. Raises :class:`BadRule` with the position, and a way to write what PCRE could and ``re`` cannot."""
+    return _compiled(text)[0]
+
+
+def _compiled(text: bytes) -> tuple[re.Pattern[bytes], _Reader]:
     reader = _Reader(text)
     translated = reader.translated()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what later versions of re may give a meaning to ([[a], [a--b])
-            return re.compile(translated)
+            return re.compile(translated), reader
     except (re.error, OverflowError, RecursionError) as error:
         position = reader.origin(error.pos or 0) if isinstance(error, re.error) else 0
         said = error.msg if isinstance(error, re.error) else "too large"
@@ -121,11 +164,18 @@ class _Reader:
         """Where tokens begin: in what was made, and in the text."""
         self._modes: list[bytes] = [b""]
         """The flags in force: of the whole, and of each open group."""
+        self._flags = 0
+        """How many tokens are flags at the beginning."""
+        self._begin = 0
+        """Where the pattern begins, behind its flags."""
+        self._branches = False
+        """Whether a | divides the whole."""
 
     def translated(self) -> bytes:
         """The pattern for ``re``. Raises :class:`BadRule`."""
         text = self._text
         self._leading_flags()
+        self._begin, self._flags = self._at, len(self._out)
         while self._at < len(text):
             plain = _PLAIN.match(text, self._at)
             if plain:
@@ -143,6 +193,23 @@ class _Reader:
             else:
                 self._sign(sign)
         return b"".join(self._out)
+
+    @property
+    def behind_flags(self) -> bytes:
+        """What was made of the pattern without the flags at its beginning."""
+        return b"".join(self._out[self._flags :])
+
+    @property
+    def start(self) -> Start:
+        """Where a match can begin, as far as that is easily told; the whole must have been translated."""
+        mode = self._modes[0]
+        if self._branches or b"x" in mode:
+            return Start.ANYWHERE
+        if _FIXED.match(self._text, self._begin) and not (b"m" in mode and self._text[self._begin] == _CARET):
+            return Start.TEXT
+        if _LINE.match(self._text, self._begin) and not _REFERENCE.search(self._text):
+            return Start.TEXT if b"s" in mode else Start.LINE
+        return Start.ANYWHERE
 
     def origin(self, position: int) -> int:
         """Where in the text the token stands that made the byte at ``position``."""
@@ -179,6 +246,8 @@ class _Reader:
         else:
             if sign == b")" and len(self._modes) > 1:
                 self._modes.pop()
+            elif sign == b"|" and len(self._modes) == 1:
+                self._branches = True
             self._put(sign, 1)
 
     def _quantifier(self, sign: bytes) -> None:

@@ -64,6 +64,10 @@ class RulePlace:
         """A regular expression. Raises :class:`BadRule`."""
         return pattern.compiled(text)
 
+    def search(self, text: bytes) -> Callable[[bytes], re.Match[bytes] | None]:
+        """What looks for a regular expression anywhere in a text. Raises :class:`BadRule`."""
+        return pattern.searching(text)
+
     def jumps(self, target: bytes) -> None:
         """Warn when a goto that always goes to ``target`` must fail."""
         shown = repr(target.decode("utf-8", "backslashreplace"))

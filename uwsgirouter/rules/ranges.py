@@ -1,7 +1,8 @@
 """What part of a file a client asks for, and whether it has it already.
 
-One idea: the headers Range, If-Range and If-Modified-Since and a file's size and time give a decision; pure. The first range counts, as in uWSGI
-2.0.31 (observed); a range that cannot be understood or met is refused there, so here.
+One idea: the headers Range, If-Range and If-Modified-Since and a file's size and time give a decision; pure. The
+first range counts, as in uWSGI 2.0.31 (observed); a range that cannot be understood or met is refused there, so
+here.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ class Table:
                 rule = take_apart(option, text, where)
                 rules[rule.key.chain].append(rule)
             except BadRule as error:
-                errors.append(_error(option, text, where, error))
+                errors.append(ConfigError(f"{option} = {text}: {error}", where))
         needs = Needs()
         known = parts.load()
         chains = {name: _chain(name, listed, settings, known, needs, warn, errors) for name, listed in rules.items()}
@@ -163,8 +163,12 @@ class Table:
         return _CONTINUE
 
     def waits(self, name: ChainName) -> bool:
-        """Whether something in that chain may wait: it is then to be run in a greenlet."""
-        return self._chains[name].waits
+        """Whether something may wait when that chain is run: it is then to be run in a greenlet.
+
+        An answer that a rule makes runs the chains error and response within the rule's own.
+        """
+        inner = {ChainName.ERROR, ChainName.RESPONSE} if self._chains[name].steps else set()
+        return any(self._chains[one].waits for one in {name, *inner})
 
     def has(self, name: ChainName) -> bool:
         """Whether the chain has any rule."""
@@ -213,10 +217,6 @@ def _target(chain: Chain, jump: bytes) -> int:
     return number(jump) if found is None else found
 
 
-def _error(option: str, text: str, where: str, error: BadRule) -> ConfigError:
-    return ConfigError(f"{option} = {text}: {error}", where)
-
-
 def _chain(
     name: ChainName,
     rules: Sequence[Rule],
@@ -257,7 +257,7 @@ def _step(rule: Rule, place: RulePlace) -> Step:
         step.status = _status(rule.pattern, place)
     elif rule.key.kind != "run":
         step.subject = SUBJECTS[rule.key.kind].number
-        step.search = place.pattern(rule.pattern).search
+        step.search = place.search(rule.pattern)
     step.act = _act(rule, place)
     return step
 

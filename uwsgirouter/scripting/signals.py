@@ -1,8 +1,8 @@
 """``uwsgi.register_signal`` and ``uwsgi.signal``: functions that a number calls.
 
-One idea: a signal is raised by whoever runs in this process (a rule, a script), which waits for nothing; the function runs in a thread of its own,
-in a worker a greenlet. A signal that is raised while its function runs makes it run once more, however often it is raised, so a flood of
-requests is no flood of threads.
+One idea: a signal is raised by whoever runs in this process (a rule, a script), which waits for nothing; the
+function runs in a thread of its own, in a worker a greenlet. A signal that is raised while its function runs makes
+it run once more, however often it is raised, so a flood of requests is no flood of threads.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the options say about metrics and their thresholds.
 
-One idea: the texts become :class:`MetricSpec` and :class:`Threshold`. What uWSGI collects by itself has no counterpart here: a metric of a
-router is what rules make of it. Pure.
+One idea: the texts become :class:`MetricSpec` and :class:`Threshold`. What uWSGI collects by itself has no
+counterpart here: a metric of a router is what rules make of it. Pure.
 """
 
 from __future__ import annotations

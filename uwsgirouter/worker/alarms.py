@@ -1,7 +1,8 @@
 """Alarms that rules raise: a line of the log, a command, a signal, a datagram.
 
-One idea: raising one never waits. A command gets the text on its standard input (it is in the pipe before the command runs) and its own process
-group; there are :data:`COMMANDS_MOST` at once, and one that lasts is killed. The same text is told once in ``alarm-freq`` seconds.
+One idea: raising one never waits. A command gets the text on its standard input (it is in the pipe before the
+command runs) and its own process group; there are :data:`COMMANDS_MOST` at once, and one that lasts is killed. The
+same text is told once in ``alarm-freq`` seconds.
 Invariant: every command that was started is reaped, or killed with this process's end.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -24,6 +24,16 @@ COMMANDS_MOST = 4
 COMMAND_TIME = 60.0
 """Seconds that a command may take."""
 _SHELL = "/bin/sh"
+_DEFAULT = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGPIPE,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+"""Signals that a worker ignores or handles, and a command should not."""
 
 
 class Alarms:
@@ -37,7 +47,8 @@ class Alarms:
         self._say = Throttle(log.say, 1)
         self._signal = raise_signal
         self._last: dict[str, tuple[bytes, float]] = {}
-        self._commands: list[tuple[subprocess.Popen[bytes], float]] = []
+        self._commands: dict[int, float] = {}
+        """Process to the monotonic time at which it is killed."""
         self._socket: dict[socket.AddressFamily, socket.socket] = {}
         self._ways: dict[AlarmKind, Callable[[AlarmSpec, bytes], None]] = {
             AlarmKind.LOG: self._to_log,
@@ -67,22 +78,19 @@ class Alarms:
     def tick(self, now: float | None = None) -> None:
         """Called every second: reap commands that ended, kill those that last."""
         now = time.monotonic() if now is None else now
-        left = []
-        for command, until in self._commands:
-            if command.poll() is None and now >= until:
+        for pid, until in list(self._commands.items()):
+            if not self._reap(pid) and now >= until:
                 self._say(f"an alarm's command ran over {COMMAND_TIME:.0f} seconds: killed", now)
-                _kill(command)
-            if command.poll() is None:
-                left.append((command, until))
-        self._commands = left
+                _kill(pid)
+                self._reap(pid)
 
     def close(self) -> None:
         """Kill what still runs."""
-        for command, _ in self._commands:
-            if command.poll() is None:
-                _kill(command)
-                command.wait()
-        self._commands = []
+        for pid in list(self._commands):
+            _kill(pid)
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        self._commands = {}
         for sender in self._socket.values():
             sender.close()
         self._socket = {}
@@ -103,17 +111,33 @@ class Alarms:
         sender = self._socket.get(family)
         if sender is None:
             sender = self._socket[family] = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        sender.sendto(text, target)
+        sender.sendto(text, target or ())
 
     def _to_command(self, spec: AlarmSpec, text: bytes) -> None:
         self.tick()
         if len(self._commands) >= COMMANDS_MOST:
             raise OSError(f"{COMMANDS_MOST} commands run already, so {spec.text} does not for {text[:200]!r}")
         with _filled(text) as reader:
-            command = subprocess.Popen(
-                [_SHELL, "-c", spec.text], stdin=reader, close_fds=True, start_new_session=True, restore_signals=True
+            pid = os.posix_spawn(
+                _SHELL,
+                [_SHELL, "-c", spec.text],
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)],
+                setsid=True,
+                setsigmask=(),
+                setsigdef=_DEFAULT,
             )
-        self._commands.append((command, time.monotonic() + COMMAND_TIME))
+        self._commands[pid] = time.monotonic() + COMMAND_TIME
+
+    def _reap(self, pid: int) -> bool:
+        """Whether the command is over."""
+        try:
+            over = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:  # a script waits for children of its own, and got this one
+            over = True
+        if over:
+            del self._commands[pid]
+        return over
 
 
 @contextmanager
@@ -124,7 +148,7 @@ def _filled(text: bytes) -> Iterator[int]:
         os.write(writer, text)
         os.close(writer)
         writer = -1
-        os.set_blocking(reader, True)  # noqa: FBT003 - the command's end: it expects to wait for its input
+        os.set_blocking(reader, True)
         yield reader
     finally:
         os.close(reader)
@@ -132,9 +156,10 @@ def _filled(text: bytes) -> Iterator[int]:
             os.close(writer)
 
 
-def _kill(command: subprocess.Popen[bytes]) -> None:
+def _kill(pid: int) -> None:
+    """The command and what it started."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(command.pid, signal.SIGKILL)
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _resolved(spec: AlarmSpec) -> tuple[socket.AddressFamily, tuple[object, ...]] | None:

@@ -37,6 +37,8 @@ class Filter(Pump):
         self._watcher: Any = None
         self._out = Outlet(router.loop, sink, self._drained, self._sink_failed, self._moved)
         self._unreported = 0
+        self._lost: OSError | None = None
+        """A failure of the node that was met before all that came first is out."""
         self._is_over = False
         """The node ended, or the rules need no more of it."""
 
@@ -87,6 +89,8 @@ class Filter(Pump):
 
     def _fed(self) -> None:
         response = self._routed.response
+        if self.hasty and response.head_out and self._seek_end():
+            return
         if response.stage is not Stage.NOTHING:
             count, self._unreported = self._unreported, 0
             self.session.moved(self, count)
@@ -94,9 +98,29 @@ class Filter(Pump):
         self._out.put(self._routed.take())
         self._push()
 
+    def _seek_end(self) -> bool:
+        """Short responses come whole: then the end goes out with them. Whether it goes on elsewhere."""
+        self.hasty = False
+        scratch = self._router.scratch
+        try:
+            count = self.source.recv_into(scratch, min(READ, len(scratch)), _DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._lost = error  # it is told once: what came before it is passed on first
+            return False
+        self._unreported += count
+        if count:
+            data = scratch[:count].tobytes()
+            self._routed.step(lambda: self._routed.response.feed(data), self._fed)
+        else:
+            self.flow = Flow.ENDING
+            self._routed.step(self._routed.response.feed_end, self._ended)
+        return True
+
     def _push(self) -> None:
         try:
-            out = self._out.flush()
+            out = self._out.flush(last=self._is_over)
         except OSError as error:
             self._sink_failed(error)
             return
@@ -108,6 +132,8 @@ class Filter(Pump):
     def _drained(self) -> None:
         if self._is_over:
             self._finish_flow()
+        elif self._lost is not None:
+            self._source_lost(self._lost)
         elif self._routed.response.transparent and self.flow is Flow.OPEN:
             self._become_pump()
         else:
@@ -135,6 +161,9 @@ class Filter(Pump):
 
     def _ended(self) -> None:
         self._is_over = True
+        if self._unreported:
+            count, self._unreported = self._unreported, 0
+            self.session.moved(self, count)
         self._out.put(self._routed.take())
         self._push()
 

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.table import Table
     from uwsgirouter.worker.routed import Rules
     from uwsgirouter.worker.rule_host import RuleHost
+    from uwsgirouter.worker.scripts import Scripts
 
 STOPPED = 0
 """Exit status after a drain or a stop."""
@@ -124,7 +125,8 @@ class Worker:
         self.table = RouteTable(_balancing(settings, self._inflight))
         self.uplink = Uplink(self.loop, post.channel, self.table, self)
         direct = direct_nodes(settings)
-        mapper = Mapping(settings, self.table, direct, post.caches, self.log, post.number).choose(post.announced)
+        mapping = Mapping(settings, self.table, direct, post.caches, self.log, post.number)
+        mapper = mapping.choose(post.announced)
         self.router = Router(
             settings,
             self.table,
@@ -137,7 +139,7 @@ class Worker:
             self.uplink,
             _choice(settings, self._inflight, post.sticky_secret),
             self._inflight.waits_elsewhere,
-            self._rules(post),
+            self._rules(post, mapping.scripts),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
@@ -149,13 +151,13 @@ class Worker:
         self._long_lived = LongLived()
         self._errors = Throttle(self.log.block, 1)
 
-    def _rules(self, post: Post) -> Rules | None:
+    def _rules(self, post: Post, scripts: Scripts) -> Rules | None:
         if post.rules is None:
             return None
         from uwsgirouter.worker.routed import Rules
         from uwsgirouter.worker.rule_host import RuleHost
 
-        self._host = RuleHost(post, self.log)
+        self._host = RuleHost(post, self.log, scripts, post.rules.scripts)
         return Rules(post.rules, self._host, self.log)
 
     def run(self) -> int:
@@ -167,6 +169,8 @@ class Worker:
         self._beat()
         self.uplink.start()
         self.done.wait()
+        if self._host is not None:
+            self._host.close()
         return STOPPED
 
     # -- orders ---------------------------------------------------------------------------------------------------
@@ -257,6 +261,8 @@ class Worker:
         self.table.balancing.grow()
         self.router.tick()
         self._long_lived.look(len(self.table.nodes))
+        if self._host is not None:
+            self._host.tick()
         self._show()
 
     def _beat(self) -> None:

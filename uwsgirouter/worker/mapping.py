@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING
 
 import gevent
 
@@ -28,9 +27,6 @@ from uwsgirouter.settings.settings import Settings
 from uwsgirouter.settings.targets import CodeString, pattern_of_base
 from uwsgirouter.worker.lookup import Lookup
 from uwsgirouter.worker.scripts import Scripts
-
-if TYPE_CHECKING:
-    from uwsgirouter.cache.caches import Caches
 
 
 def direct_nodes(settings: Settings) -> DirectNodes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
+from socket import MSG_MORE, SHUT_WR
 from typing import Any
 
 from uwsgirouter.rules.response import Piece
@@ -21,6 +22,7 @@ JOIN_MOST = 65536
 """Bytes that are put together for one system call."""
 
 _FLAGS = 0x4040
+_LAST_FLAGS = _FLAGS | int(MSG_MORE)
 _WRITE = 2
 
 
@@ -77,9 +79,15 @@ class Outlet:
         if small:
             self._queue.append(memoryview(small[0] if len(small) == 1 else b"".join(small)))
 
-    def flush(self) -> bool:
-        """Send what the client takes; False when it has to be waited for (``drained`` follows). Raises OSError."""
+    def flush(self, last: bool = False) -> bool:
+        """Send what the client takes; False when it has to be waited for (``drained`` follows). Raises OSError.
+
+        ``last``: nothing follows, and the end of the direction goes out with the last bytes.
+        """
         queue = self._queue
+        if last and len(queue) == 1 and not isinstance(queue[0], Piece) and self._send_last(queue[0]):
+            self._moved()
+            queue.clear()
         while queue:
             try:
                 sent = self._send(queue[0])
@@ -94,6 +102,18 @@ class Outlet:
                 # The rest in the loop's next pass: a long file must not keep it from others.
                 self._wait()
                 return False
+        return True
+
+    def _send_last(self, piece: memoryview) -> bool:
+        """Whether all of it went out at once. (Ending the direction sends what MSG_MORE held back.)"""
+        try:
+            sent = self._sink.send(piece, _LAST_FLAGS)
+        except BlockingIOError:
+            return False
+        if sent < len(piece):
+            self._queue[0] = piece[sent:]
+            return False
+        self._sink.shutdown(SHUT_WR)
         return True
 
     def _send(self, piece: memoryview | Piece) -> int:

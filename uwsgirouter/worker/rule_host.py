@@ -16,6 +16,7 @@ import gevent
 
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.settings.settings import Settings
+from uwsgirouter.worker.alarms import Alarms
 from uwsgirouter.worker.router import CONNECT_TIMEOUT
 from uwsgirouter.worker.rpc_call import CallFailed, call_at
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
     from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.worker.main import Post
+    from uwsgirouter.worker.scripts import Scripts
 
 T = TypeVar("T")
 
@@ -30,13 +32,13 @@ T = TypeVar("T")
 class RuleHost:
     """The host of one worker's rules."""
 
-    def __init__(self, post: Post, log: Log) -> None:
+    def __init__(self, post: Post, log: Log, scripts: Scripts, calls_scripts: bool = False) -> None:
+        """``calls_scripts``: rules do. Raises BootError when a script fails."""
         self.worker = post.number
         self.pid = os.getpid()
         self._settings: Settings = post.settings
-        self._directory = post.caches
         self._log = log
-        self._caches: Caches | None = None
+        self._own = scripts
         self.metrics: Metrics | None = post.metrics
         self.shown = ""
         """What rules want ``ps`` to say of this process; empty: nothing of their own."""
@@ -46,17 +48,13 @@ class RuleHost:
         self._connect_timeout = self._settings.optional_number("fastrouter-connect-timeout") or min(
             timeout, CONNECT_TIMEOUT
         )
-        self._scripts: Any = None
+        self._scripts: Any = scripts.module_for_rules() if calls_scripts else None
+        self._alarms = Alarms(post.settings, log, self.signal)
 
     @property
     def caches(self) -> Caches | None:
-        """This process's own: they are opened after the fork."""
-        if self._caches is None and self._directory:
-            from uwsgirouter.cache.caches import Caches
-            from uwsgirouter.cache.specs import cache_specs
-
-            self._caches = Caches(cache_specs(self._settings), self._directory, self._log.say)
-        return self._caches
+        """This process's own."""
+        return self._own.caches
 
     def log(self, text: bytes) -> None:
         """A line of the log, as it is."""
@@ -76,6 +74,14 @@ class RuleHost:
         result: bytes | None = self._scripts.call(name, *arguments)
         return result
 
+    def signal(self, number: int) -> None:
+        """Have the scripts' function for this signal run. Does not wait."""
+        self._scripts.signal(number)
+
+    def alarm(self, name: str, text: bytes) -> None:
+        """Raise a configured alarm. Does not wait."""
+        self._alarms.tell(name, text)
+
     def rpc_at(self, address: str, name: bytes, arguments: Sequence[bytes], raw: bool = False) -> bytes | None:
         """The same of another server; why there is none goes to the log."""
         try:
@@ -88,3 +94,11 @@ class RuleHost:
     def title(self, text: bytes) -> None:
         """What ``ps`` says of this process from the next second on."""
         self.shown = text.decode("utf-8", "replace")
+
+    def tick(self) -> None:
+        """Called every second."""
+        self._alarms.tick()
+
+    def close(self) -> None:
+        """The worker leaves."""
+        self._alarms.close()

@@ -1,8 +1,8 @@
 """The operator's scripts in this worker: run once, for whoever needs them first.
 
-One idea: a mapper that is a Python function, and rules that call functions, need the same things (the module ``uwsgi``, the caches of this
-process, a patched standard library), which exist once in a process: a cache's file must not be opened twice. Raises BootError, in words for the
-operator, when a script fails.
+One idea: a mapper that is a Python function, and rules that call functions, need the same things (the module
+``uwsgi``, the caches of this process, a patched standard library), which exist once in a process: a cache's file
+must not be opened twice. Raises BootError, in words for the operator, when a script fails.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What rules add to a small request: this router beside itself, one with a chain of rules.
 
-The rules are of the sorts that people have; of twenty, two match and go on, the others look and do not match. Each figure is
+The rules are of the sorts that people have; of twenty, a few match and go on, the others look and do not. Each figure is
 the part that they add to the CPU of a small request.
 """
 
@@ -33,7 +33,7 @@ CHAIN = (
     "route-host=^www\\.old\\.example$ redirect-301:http://new.example${REQUEST_URI}",
     "route-host=^admin\\. goto:admin",
     "route-user-agent=(AhrefsBot|SemrushBot|MJ12bot) break:403 Forbidden",
-    "route-user-agent=^$ break:400 Bad Request",
+    "route-user-agent=^-$ break:400 Bad Request",
     "route-remote-addr=^10\\. addvar:INSIDE=1",
     "route-referer=casino break:403 Forbidden",
     "route-if=equal:${REQUEST_METHOD};TRACE break:405 Method Not Allowed",

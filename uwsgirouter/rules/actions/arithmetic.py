@@ -1,6 +1,7 @@
 """``+ - * /``: sums with a variable.
 
-One idea: a variable is a number of 64 bits; the result is appended as uWSGI writes it (a negative one as an unsigned number, observed on 2.0.31).
+One idea: a variable is a number of 64 bits; the result is appended as uWSGI writes it (a negative one as an
+unsigned number, observed on 2.0.31).
 """
 
 from __future__ import annotations

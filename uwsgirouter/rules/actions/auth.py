@@ -1,8 +1,9 @@
 """``basicauth``: a password for some requests.
 
-One idea: credentials that stand in the rule are compared at once, in constant time; those of a file by a slow hash, in a thread, unless they were
-right before (htpasswd.py). Observed on uWSGI 2.0.31: a request that has a REMOTE_USER already is let through; ``-next`` forgives wrong
-credentials, not missing ones; realm and credentials are not expanded.
+One idea: credentials that stand in the rule are compared at once, in constant time; those of a file by a slow hash,
+in a thread, unless they were right before (htpasswd.py). Observed on uWSGI 2.0.31: a request that has a REMOTE_USER
+already is let through; ``-next`` forgives wrong credentials, not missing ones; realm and credentials are not
+expanded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Actions on the named caches: answer from one, read and write items, count with them.
 
-One idea: arguments are ``key=value`` pairs, values are texts with $1 and ${...} except the cache's name, which is looked at when the table is
-built. A look-up waits for nobody; a write is one transaction in memory. ``cachestore`` is a transformation. Observed on uWSGI 2.0.31: a read
-of a cache that is not there is a miss, a write to it ends the request.
+One idea: arguments are ``key=value`` pairs, values are texts with $1 and ${...} except the cache's name, which is
+looked at when the table is built. A look-up waits for nobody; a write is one transaction in memory. ``cachestore``
+is a transformation. Observed on uWSGI 2.0.31: a read of a cache that is not there is a miss, a write to it ends the
+request.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _digits(value: bytes) -> bytes:
 
 @action("cacheset")
 def cacheset(argument: bytes, place: Place) -> Act:
-    """``cacheset:key=K,value=V[,name=CACHE][,expires=SECONDS]``: add an item; the request ends if it is there already."""
+    """``cacheset:key=K,value=V[,name=CACHE][,expires=SECONDS]``: add an item that is not there."""
     given = keyed(argument, place, ("key", "value", "name", "expires"), ("key", "value"))
     key, value, wanted = place.template(given["key"]), place.template(given["value"]), _Wanted(given, place)
     expires = small(given.get("expires", b""), "expires", EXPIRES_MOST)

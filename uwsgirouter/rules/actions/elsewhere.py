@@ -1,8 +1,9 @@
 """Actions that send the request elsewhere: to a uwsgi server, to an HTTP server, or through a tunnel.
 
-One idea: an action names a :class:`Target` and breaks; the session connects to it as to a node, with the same timeouts and failure answers.
-Observed on uWSGI 2.0.31; what differs is in docs/routing/elsewhere.md. Without offload threads, which a router has not, uWSGI
-treats ``proxyuwsgi`` and ``proxyhttp`` as ``uwsgi`` and ``http``; so does this.
+One idea: an action names a :class:`Target` and breaks; the session connects to it as to a node, with the same
+timeouts and failure answers.
+Observed on uWSGI 2.0.31; what differs is in docs/routing/elsewhere.md. Without offload threads, which a router has
+not, uWSGI treats ``proxyuwsgi`` and ``proxyhttp`` as ``uwsgi`` and ``http``; so does this.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Actions that answer with a file.
 
-One idea: a file is opened, looked at by its descriptor and handed to the response, which sends it with sendfile(2). Observed on uWSGI 2.0.31:
-``static`` takes regular files without any link or ``..`` in their path, knows 304 and ranges; ``file``, ``sendfile`` and ``fastfile`` follow links and
-send what is there. Nothing here opens a path with a ``..`` in it, since what follows it may come from a client.
+One idea: a file is opened, looked at by its descriptor and handed to the response, which sends it with sendfile(2).
+Observed on uWSGI 2.0.31: ``static`` takes regular files without any link or ``..`` in their path, knows 304 and
+ranges; ``file``, ``sendfile`` and ``fastfile`` follow links and send what is there. Nothing here opens a path with
+a ``..`` in it, since what follows it may come from a client.
 Invariant: a descriptor that is opened is handed to the response or closed.
 """
 
@@ -27,6 +28,9 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LENGTHLESS = frozenset(("no_content_length", "no_cl", "nocl"))
 _KEYS = ("filename", "status", "content_type", "mime", "no_headers", *sorted(_LENGTHLESS))
 
+_LOOKS_AT = (b"REQUEST_METHOD", b"HTTP_IF_MODIFIED_SINCE", b"HTTP_RANGE", b"HTTP_IF_RANGE")
+"""What static wants to know of a request."""
+
 Opener = Callable[[bytes], int]
 
 
@@ -43,6 +47,8 @@ def open_plain(path: bytes) -> int:
 def open_strict(path: bytes) -> int:
     """Open a file if no part of its path is a link or ``..``. Raises OSError, ValueError."""
     _check(path)
+    if path.endswith(b"/"):
+        raise _Refused(f"{shown(path)} is the name of a directory")
     *directories, name = [step for step in path.split(b"/") if step not in (b"", b".")] or [b""]
     at = os.open(b"/" if path.startswith(b"/") else b".", _STEP)
     try:
@@ -77,7 +83,7 @@ def _missing(path: bytes) -> Broken:
     return Broken(f"{shown(path)}: no such file, or none that may be sent", Cause.NO_FILE)
 
 
-# -- static -------------------------------------------------------------------------------------------------------------
+# -- static ------------------------------------------------------------------------------------------------------------
 
 
 def _static(otherwise: Verdict) -> Make[Act]:
@@ -87,6 +93,8 @@ def _static(otherwise: Verdict) -> Make[Act]:
         name = place.template(argument)
         ranges = place.settings.flag("honour-range")
         types = mime_types(place.settings)
+        for variable in _LOOKS_AT:
+            place.variable(variable)
 
         def act(exchange: Exchange, found: Found) -> Verdict:
             path = inside(exchange.directory, name(exchange, found))
@@ -149,7 +157,7 @@ action("static")(_static(Verdict.BREAK))
 action("static-next")(_static(Verdict.NEXT))
 
 
-# -- file, sendfile, fastfile -------------------------------------------------------------------------------------------
+# -- file, sendfile, fastfile ------------------------------------------------------------------------------------------
 
 
 class _File:

@@ -1,7 +1,7 @@
 """``metricinc metricdec metricmul metricdiv metricset``: numbers that all workers share.
 
-One idea: a change is a few instructions under a lock of the kernel's; a metric that is not configured ends the request, as in uWSGI. What a
-threshold says is looked at when a rule changes its metric, not once a second.
+One idea: a change is a few instructions under a lock of the kernel's; a metric that is not configured ends the
+request, as in uWSGI. What a threshold says is looked at when a rule changes its metric, not once a second.
 """
 
 from __future__ import annotations

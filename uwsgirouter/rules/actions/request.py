@@ -1,7 +1,7 @@
 """Actions that change the request: its variables, its modifiers, its path, and the nodes that it goes to.
 
-One idea: a variable is appended to the packet, where the last one of a name counts; those that change what later rules look at are
-subjects (exchange.py). Observed on uWSGI 2.0.31; what differs is in docs/routing/request.md.
+One idea: a variable is appended to the packet, where the last one of a name counts; those that change what later
+rules look at are subjects (exchange.py). Observed on uWSGI 2.0.31; what differs is in docs/routing/request.md.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def setuser(argument: bytes, place: Place) -> Act:
 @action("fixpathinfo")
 def fixpathinfo(argument: bytes, place: Place) -> Act:
     """``fixpathinfo:``: PATH_INFO without as many bytes as SCRIPT_NAME has."""
+    place.variable(b"SCRIPT_NAME")
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         script = exchange.subject(b"SCRIPT_NAME")
@@ -128,7 +129,7 @@ def _rewrite(argument: bytes, place: Place, then: Verdict) -> Act:
 
 @action("rewrite")
 def rewrite(argument: bytes, place: Place) -> Act:
-    """``rewrite:/path?query``: PATH_INFO (decoded, without dot segments) and QUERY_STRING (the old one behind the new one)."""
+    """``rewrite:/path?query``: PATH_INFO, decoded and without dot segments, and QUERY_STRING."""
     return _rewrite(argument, place, Verdict.NEXT)
 
 

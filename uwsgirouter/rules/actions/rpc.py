@@ -1,7 +1,8 @@
 """Actions that call functions: of the operator's scripts, or of another server (``name@host:port``).
 
-One idea: a call may wait, so chains with one run in a greenlet. An unknown function, one that fails, and an empty answer end the request, as in
-uWSGI 2.0.31 (observed). What a function returns is the operator's: it may say a status or a whole answer, but not break a header line.
+One idea: a call may wait, so chains with one run in a greenlet. An unknown function, one that fails, and an empty
+answer end the request, as in uWSGI 2.0.31 (observed). What a function returns is the operator's: it may say a
+status or a whole answer, but not break a header line.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def rpcvar(argument: bytes, place: Place) -> Act:
 
 @action("rpcret", waits=True)
 def rpcret(argument: bytes, place: Place) -> Act:
-    """``rpcret:FUNCTION ARGUMENT ...``: the result says what follows: next, continue, ``goto X``, ``break[ STATUS]``."""
+    """``rpcret:FUNCTION ARGUMENT ...``: the result says what follows (next, ``goto X``, ``break 404``)."""
     call = _Call(argument, place)
 
     def act(exchange: Exchange, found: Found) -> Verdict:

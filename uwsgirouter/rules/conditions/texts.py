@@ -62,5 +62,5 @@ def regexp(argument: bytes, place: Place) -> Test:
         place.warn("there is no ; before the pattern, so the condition never holds")
         return lambda exchange: False
     subject = place.template(left)
-    search = place.pattern(right).search
+    search = place.search(right)
     return lambda exchange: search(subject(exchange, None))

@@ -48,9 +48,8 @@ class Gzip(Transform):
 
     def begin(self, response: Response) -> bool:
         headers = response.headers
-        coding = headers.value(b"content-encoding") or b"identity"
         partial = response.status == _PARTIAL or headers.has(b"content-range")
-        if response.stage is not Stage.PREPARED or coding.lower() != b"identity" or partial:
+        if response.stage is not Stage.PREPARED or headers.is_coded or partial:
             return False
         headers.remove(b"content-encoding")
         response.header(b"Content-Encoding", b"gzip")

@@ -24,6 +24,9 @@ class Flush(Transform):
 class Upper(Transform):
     """ASCII letters in upper case, as uWSGI's example plugin."""
 
+    def begin(self, response: Response) -> bool:
+        return not response.headers.is_coded
+
     def feed(self, data: bytes) -> bytes:
         return data.upper()
 

@@ -164,7 +164,7 @@ class CacheStore(Transform):
 
 @transformation("cachestore", "cache-store")
 def cachestore(argument: bytes, place: Place) -> Maker:
-    """``key=K``, ``name=CACHE``, ``gzip=K2``, ``value=V``, ``status=N``, ``expires=SECONDS``: keep the body in a cache."""
+    """``key=K,name=CACHE,gzip=K2,value=V,status=N,expires=SECONDS``: keep the body in a cache."""
     keys = ("key", "gzip", "name", "value", "status", "code", "expires")
     given = keyed(argument, place, keys, needed=("key",))
     key, zipped, name = (place.template(given.get(word, b"")) for word in ("key", "gzip", "name"))

@@ -30,7 +30,7 @@ class Template(Buffering):
 
     def begin(self, response: Response) -> bool:
         self._response = response
-        return not response.headers.has(b"content-encoding")
+        return not response.headers.is_coded
 
     def whole(self, body: bytes) -> bytes:
         assert self._response is not None
