@@ -58,6 +58,11 @@ USED_ELSEWHERE = {
     "quickstart.conf",
     "quickstart/hello.py",
     "quickstart/run.py",
+    "routing/flush.ini",
+    "routing/gzip-and-cache.ini",
+    "routing/gzip-and-chunked.ini",
+    "routing/gzip.ini",
+    "routing/transformations.ini",
 }
 USED_HERE = {
     "nginx.conf.example",

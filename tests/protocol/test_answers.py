@@ -38,6 +38,7 @@ STATUSES = {
     "rule-failed": 500,
     "rules-timeout": 504,
     "harakiri": 504,
+    "no-file": 404,
     "bad-header": 400,
     "bad-answer": 502,
     "answer-too-large": 502,

@@ -55,7 +55,12 @@ def test_the_last_variable_of_a_name_counts() -> None:
 
 def test_nothing_contradicts_the_length_of_the_body() -> None:
     head = request_head(
-        [*REQUEST, (b"HTTP_CONTENT_LENGTH", b"99"), (b"HTTP_TRANSFER_ENCODING", b"chunked"), (b"HTTP_CONTENT_TYPE", b"x")]
+        [
+            *REQUEST,
+            (b"HTTP_CONTENT_LENGTH", b"99"),
+            (b"HTTP_TRANSFER_ENCODING", b"chunked"),
+            (b"HTTP_CONTENT_TYPE", b"x"),
+        ]
     )
     assert head.lower().count(b"content-length") == 1
     assert head.lower().count(b"content-type") == 1
@@ -94,7 +99,9 @@ def test_a_strange_protocol_is_not_repeated() -> None:
     assert head.startswith(b"POST /a%20b?c HTTP/1.0\r\n")
 
 
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=12).map(lambda name: b"HTTP_" + name), st.binary(max_size=12))))
+@given(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=12).map(lambda name: b"HTTP_" + name), st.binary(max_size=12)))
+)
 def test_every_line_is_one_header(variables: list[tuple[bytes, bytes]]) -> None:
     try:
         head = request_head([*REQUEST, *variables])

@@ -51,7 +51,8 @@ def files(directory: Path, allow: str = "", deny: str = "") -> HostsAccess:
 def test_the_first_line_that_matches_decides(tmp_path: Path) -> None:
     found = files(
         tmp_path,
-        "# who may\n\nuwsgi, other: 10. EXCEPT 10.9. \\\n  10.8.1.1\n[x]: ALL\nshop: [2001:db8::]/32 : allow\nuwsgi: 7.7.7.7: deny\n",
+        "# who may\n\nuwsgi, other: 10. EXCEPT 10.9. \\\n  10.8.1.1\n[x]: ALL\nshop: [2001:db8::]/32 : allow\n"
+        "uwsgi: 7.7.7.7: deny\n",
         "uwsgi: ALL EXCEPT 1.1.1.1\nshop: ALL\nlate: ALL: allow\n",
     )
     assert found.allows("uwsgi", "10.1.1.1")

@@ -40,7 +40,9 @@ def test_bad_arguments(rule: str) -> None:
 
 
 def test_what_options_say() -> None:
-    made = alarms(Settings.of(alarm=["a log:", "b log:some prefix", "c cmd:cat > f: x", "d signal:9", "e udp:[::1]:99"]))
+    made = alarms(
+        Settings.of(alarm=["a log:", "b log:some prefix", "c cmd:cat > f: x", "d signal:9", "e udp:[::1]:99"])
+    )
     assert [(spec.kind, spec.text, spec.number) for spec in made.values()] == [
         (AlarmKind.LOG, "", 0),
         (AlarmKind.LOG, "some prefix", 0),

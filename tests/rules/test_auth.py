@@ -112,7 +112,9 @@ def test_bcrypt() -> None:
     assert matches(bcrypt.hashpw(long[:72], bcrypt.gensalt(4)), long)
 
 
-@pytest.mark.parametrize("stored", [b"", b"pw", b"$2y$", b"$apr1$", b"$9$x$y", b"{SHA}", b"{SSHA}x", b"\xff\xfe", b"$6$rounds=x$a$b"])
+@pytest.mark.parametrize(
+    "stored", [b"", b"pw", b"$2y$", b"$apr1$", b"$9$x$y", b"{SHA}", b"{SSHA}x", b"\xff\xfe", b"$6$rounds=x$a$b"]
+)
 def test_what_is_no_hash_matches_nothing(stored: bytes) -> None:
     assert not matches(stored, b"pw")
     assert not matches(stored, stored)

@@ -54,8 +54,7 @@ def test_the_head_of_an_answer(play: Play, caches: Caches, tmp_path: Path) -> No
 def test_cache_continue_goes_on_behind_its_answer(play: Play, caches: Caches) -> None:
     caches.named("one").set(b"k", b"value")
     reply = play("route-run = cache-continue:key=k\nroute-run = log:and on").get()
-    assert reply.log == ["and on"]
-    assert reply.body == b"value"
+    assert (reply.log, reply.asked, reply.body) == (["and on"], True, b"value")
 
 
 def test_cachevar(play: Play, caches: Caches) -> None:

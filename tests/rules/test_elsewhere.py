@@ -10,7 +10,9 @@ from uwsgirouter.rules.base import ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange, Speech, Target
 
 
-def ran(rule: str, path: str = "/a", headers: dict[str, str] | None = None, **variables: str) -> tuple[Verdict, Exchange]:
+def ran(
+    rule: str, path: str = "/a", headers: dict[str, str] | None = None, **variables: str
+) -> tuple[Verdict, Exchange]:
     play = Playground(f"route = ^/(.*) {rule}")
     exchange = play.exchange(packet_for(path, headers, **variables))
     return play.table.run(ChainName.REQUEST, exchange), exchange
@@ -26,7 +28,12 @@ def target(rule: str, path: str = "/a", headers: dict[str, str] | None = None, *
 @pytest.mark.parametrize("name", ["uwsgi", "proxyuwsgi"])
 def test_a_uwsgi_server(name: str) -> None:
     found = target(f"{name}:127.0.0.1:3031,5,6")
-    assert (found.address, found.speech, found.modifiers, found.untouched) == ("127.0.0.1:3031", Speech.UWSGI, (5, 6), False)
+    assert (found.address, found.speech, found.modifiers, found.untouched) == (
+        "127.0.0.1:3031",
+        Speech.UWSGI,
+        (5, 6),
+        False,
+    )
 
 
 def test_a_uwsgi_server_that_the_request_names() -> None:

@@ -145,9 +145,7 @@ def test_ranges_are_heeded_when_asked_for_only(tree: Path) -> None:
     assert static(tree, "a.txt", Range="bytes=0-3").status == 200
 
 
-@pytest.mark.parametrize(
-    ("header", "status"), [(DATE, 206), ('"abc"', 200), (formatdate(THEN + 5, usegmt=True), 200)]
-)
+@pytest.mark.parametrize(("header", "status"), [(DATE, 206), ('"abc"', 200), (formatdate(THEN + 5, usegmt=True), 200)])
 def test_if_range(tree: Path, header: str, status: int) -> None:
     assert static(tree, "a.txt", "honour-range = true", Range="bytes=0-3", If_Range=header).status == status
 
@@ -170,6 +168,7 @@ def test_what_file_does_not_send(tree: Path, name: str, path: str) -> None:
 def test_the_arguments_of_file(tree: Path) -> None:
     reply = file(tree, "file:filename=DIR/$1,status=503 Later,content_type=text/x\\,y,nocl=1")
     assert reply.raw == b"HTTP/1.1 503 Later\r\nContent-Type: text/x,y\r\n\r\nhello world\n"
+    assert file(tree, "file:filename=DIR/$1,code=404").status == 404
     assert file(tree, "file:filename=DIR/$1,mime=1").header("Content-Type") == "text/plain"
     assert file(tree, "file:filename=DIR/$1,no_headers=1").raw == b"hello world\n"
     assert file(tree, "file:filename=DIR/$1", REQUEST_METHOD="POST").status == 200
@@ -197,7 +196,13 @@ def test_a_second_answer_sends_nothing_and_leaks_nothing(tree: Path) -> None:
 
 def test_types_of_files(tree: Path) -> None:
     types = mime_types(Settings.of(mime_file=str(tree / "types")))
-    for name, known in ((b"/x.txt", b"text/plain"), (b"x.TXT", b""), (b"a.b/txt", b""), (b"txt", b""), (b"x.txt?y", b"")):
+    for name, known in (
+        (b"/x.txt", b"text/plain"),
+        (b"x.TXT", b""),
+        (b"a.b/txt", b""),
+        (b"txt", b""),
+        (b"x.txt?y", b""),
+    ):
         assert types.of(name) == known
     assert mime_types(Settings.of()).of(b"x.png") == b"image/png"
 

@@ -140,6 +140,11 @@ def test_thresholds(host: PlayHost) -> None:
     assert host.alarms[2:] == [("ops", b"metric level reached 20")]
 
 
+def test_a_threshold_that_signals_a_script() -> None:
+    rules = "metric = m\nalarm = s signal:9\nmetric-threshold = key=m,value=1,alarm=s\nroute-run = metricinc:m"
+    assert Playground(rules).table.scripts
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -143,6 +143,7 @@ def test_arithmetic() -> None:
         route-run = -:SMALL,5
         route-run = addvar:TEXT=12abc
         route-run = +:TEXT,1
+        route-run = +:TEXT,
     """)
     assert got["N"] == "11"
     assert got["SMALL"] == str(2**64 - 2)

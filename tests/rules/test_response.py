@@ -202,6 +202,15 @@ def test_the_status_line_speaks_the_clients_version() -> None:
     assert ask("route-run = redirect:/x", SERVER_PROTOCOL="HTTP/1.1\r\nA: b").raw.startswith(b"HTTP/1.0 302 Found\r\n")
 
 
+def test_the_status_line_of_an_http_server_speaks_the_clients_version_and_a_nodes_stays() -> None:
+    rules = "route-run = addheader:A: b\nroute = ^/http http:127.0.0.1:1"
+    play = Playground(rules)
+    served = b"HTTP/1.0 200 Fine Indeed\r\n\r\nhello"
+    assert play.get("/http", app=served).raw.startswith(b"HTTP/1.1 200 Fine Indeed\r\n")
+    assert play.get("/", app=served).raw.startswith(b"HTTP/1.0 200 Fine Indeed\r\n")
+    assert play.get("/http", app=b"nonsense").header("X-Uwsgirouter-Cause") == "bad-answer"
+
+
 # -- client data stays data ------------------------------------------------------------------------------------------
 
 

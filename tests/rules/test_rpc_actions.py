@@ -33,7 +33,9 @@ def test_an_argument_may_be_empty_or_have_spaces() -> None:
     assert ask("route-run = rpc:hello ${HTTP_X} ${HTTP_Y}", X="a b").body == b"hello a b,"
 
 
-@pytest.mark.parametrize("rule", ["rpc:nope", "rpc:empty", "rpcnext:nope", "rpcvar:X empty", "rpcret:nope", "rpcraw:empty"])
+@pytest.mark.parametrize(
+    "rule", ["rpc:nope", "rpc:empty", "rpcnext:nope", "rpcret:nope", "rpcraw:empty"]
+)
 def test_nothing_ends_the_request(rule: str) -> None:
     reply = ask(f"route-run = {rule}")
     assert reply.status == 500 and not reply.asked
@@ -48,6 +50,7 @@ def test_results_one_behind_the_other(name: str) -> None:
 
 def test_a_result_as_a_variable() -> None:
     assert ask("route-run = rpcvar:X hello ${PATH_INFO}").variables["X"] == "hello /one"
+    assert ask("route-run = rpcvar:X nope").variables["X"] == ""
 
 
 @pytest.mark.parametrize(
@@ -86,7 +89,9 @@ def test_a_whole_answer() -> None:
     assert ask("route-run = rpcraw:raw ${HTTP_X}", X="HTTP/1.0 204 None||").raw == b"HTTP/1.1 204 None\r\n\r\n"
 
 
-@pytest.mark.parametrize("text", ["junk", "junk||", "HTTP/1.0 200 OK|X: y", "HTTP/1.0 200 OK|X:y||", "HTTP/1.0 200 OK|: y||"])
+@pytest.mark.parametrize(
+    "text", ["junk", "junk||", "HTTP/1.0 200 OK|X: y", "HTTP/1.0 200 OK|X:y||", "HTTP/1.0 200 OK|: y||"]
+)
 def test_what_is_no_answer_ends_the_request(text: str) -> None:
     assert ask("route-run = rpcraw:raw ${HTTP_X}", X=text).status == 500
 

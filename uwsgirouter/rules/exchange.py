@@ -180,6 +180,8 @@ class Exchange:
             return value_of(self._origin, len(self._origin), ADDRESS)
         if name == HOST and HOST not in found:
             return found.get(SERVER_NAME, b"")
+        if name not in found and name not in self.table.wanted:
+            return values_of(self._origin, (name,)).get(name, b"")
         return found.get(name, b"")
 
     @property

@@ -15,13 +15,15 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Callable
-from typing import Any
+
+import bcrypt
+from passlib.hash import apr_md5_crypt, des_crypt, md5_crypt, sha256_crypt, sha512_crypt
 
 REMEMBERED_MOST = 4096
 _BCRYPT_MOST = 72
 """Bytes of a password that bcrypt looks at; the library refuses longer ones, htpasswd cuts them."""
 _DES = re.compile(rb"[./0-9A-Za-z]{13}")
+_KNOWN = {b"$apr1$": apr_md5_crypt, b"$1$": md5_crypt, b"$5$": sha256_crypt, b"$6$": sha512_crypt}
 _DUMMY = b"$apr1$........$WqXoqZeB1nnBUBhbLBLHv/"
 """What the password of an unknown user is held against in an empty file."""
 
@@ -100,31 +102,17 @@ def matches(stored: bytes, password: bytes) -> bool:
         return hmac.compare_digest(made, stored[5:])
     if re.match(rb"\$2[aby]\$", stored):
         return _bcrypt(stored, password)
-    handler = _handler(stored)
+    handler = next((known for prefix, known in _KNOWN.items() if stored.startswith(prefix)), None)
+    if handler is None and _DES.fullmatch(stored):
+        handler = des_crypt
     try:
-        return handler is not None and bool(handler(password, stored.decode("ascii")))
+        return handler is not None and bool(handler.verify(password, stored.decode("ascii")))
     except (ValueError, TypeError):
         return False
 
 
 def _bcrypt(stored: bytes, password: bytes) -> bool:
-    import bcrypt
-
     try:
         return bcrypt.checkpw(password[:_BCRYPT_MOST], stored)
     except ValueError:
         return False
-
-
-def _handler(stored: bytes) -> Callable[[bytes, str], Any] | None:
-    from passlib import hash as known
-
-    for prefix, name in (
-        (b"$apr1$", "apr_md5_crypt"),
-        (b"$1$", "md5_crypt"),
-        (b"$5$", "sha256_crypt"),
-        (b"$6$", "sha512_crypt"),
-    ):
-        if stored.startswith(prefix):
-            return getattr(known, name).verify  # type: ignore[no-any-return]
-    return known.des_crypt.verify if _DES.fullmatch(stored) else None

@@ -44,8 +44,6 @@ class RulePlace:
     say: Callable[[str], None]
     labels: dict[bytes, int] = field(default_factory=dict)
     """The labels of the chain, with their numbers."""
-    count: int = 0
-    """How many rules and labels the chain has."""
     groups: bool = True
 
     def template(self, text: bytes) -> Expand:
@@ -79,6 +77,8 @@ class RulePlace:
                 self.say(f"there is no label {shown} in this chain{near}; a request that comes here ends")
                 return
             position = number(target)
+            if position < 0:
+                return  # as in uWSGI: behind the end
             shown = f"rule {position}"
         if position <= self.number:
             self.say(f"{shown} is not further down (a goto only jumps forward); a request that comes here ends")

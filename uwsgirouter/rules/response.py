@@ -1,191 +1,42 @@
-"""The response of one exchange: status, headers, body; made by a rule, or by a node and changed by rules.
+"""The response of one exchange, as the session sees it: a node's bytes go in, the client's come out.
 
-One idea: it is uWSGI's response writer without a socket. Whoever answers (a rule, a node's bytes through
-:meth:`Response.feed`, a failure) prepares a status, adds headers, writes a body; what is ready to be sent is taken
-with :meth:`Response.take`. The chains run here: error when a status is prepared, response just before the head is
-made, final at the end. Invariants: the head goes out once, before any body byte; the response chain and the final
-chain run once; what the error chain answers does not go through the error chain.
+One idea: whoever answers (a rule, a node through :meth:`Response.feed`, the router with a failure) goes through one
+writer (writer.py), so rules see them all alike. What is ready to be sent is taken with :meth:`Response.take`.
+Invariants: half an answer never looks whole; the final chain runs once, whatever became of the request.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause, encode_answer
-from uwsgirouter.rules.base import Broken, ChainName, Verdict
+from uwsgirouter.rules.base import ChainName
 from uwsgirouter.rules.head import Head, Headers, parse, value_of
 from uwsgirouter.rules.intake import Intake
-from uwsgirouter.rules.reasons import status_line, whole_status
-from uwsgirouter.rules.stage import Piece, Stage
-from uwsgirouter.rules.transform import Pipeline, Refused, Transform
+from uwsgirouter.rules.reasons import status_line
+from uwsgirouter.rules.stage import OPEN, Piece, Stage
+from uwsgirouter.rules.writer import DEFAULT_STATUS, Writer
 
 if TYPE_CHECKING:
     from uwsgirouter.rules.exchange import Exchange
 
 __all__ = ["Piece", "Response", "Stage"]
 
-DEFAULT_STATUS = 500
-_FORBIDDEN = re.compile(rb"[\r\n\0]")
-_THROUGH_MOST = 8 << 20
-"""Bytes of a file that is read through transformations."""
-_STEP = 65536
-_BODILESS = (204, 304)
-_OPEN = (Stage.NOTHING, Stage.PREPARED)
 
+class Response(Writer):
+    """See the module; what actions do to it is in :class:`~uwsgirouter.rules.writer.Writer`."""
 
-class Response:
-    """See the module. Everything is bytes; header names keep their case, comparisons ignore it."""
-
-    __slots__ = (
-        "_added",
-        "_deaf",
-        "_finished",
-        "_intake",
-        "_line",
-        "_opened",
-        "_out",
-        "_pipeline",
-        "_prepared",
-        "_removed",
-        "body_size",
-        "cut",
-        "detail",
-        "exchange",
-        "failure",
-        "headers",
-        "own_line",
-        "stage",
-        "status",
-    )
+    __slots__ = ("_finished", "_intake", "cut", "detail", "failure")
 
     def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.stage = Stage.NOTHING
-        self.status = DEFAULT_STATUS
-        self.headers = Headers()
-        """Those of the answer being prepared."""
-        self.body_size = 0
-        """Bytes of body so far; whoever passes a transparent rest on adds to it."""
-        self.own_line = b""
-        """A header line of the router's own, without its end, for the head of the next node's answer."""
+        super().__init__(exchange)
         self.failure: Cause | None = None
         """Why there was no answer, or no whole one; ``detail`` has more for the log."""
         self.detail = ""
         self.cut = False
         """Whether a body broke off: what is out must not look complete."""
-        self._line = b""
-        self._added: list[bytes] = []
-        self._removed: set[bytes] = set()
-        self._pipeline: Pipeline | None = None
-        self._out: list[bytes | Piece] = []
         self._intake: Intake | None = None
-        self._prepared = 0
-        self._opened = False
-        """Whether the response chain has run, or never will."""
-        self._deaf = False
-        """Whether the error chain has had its say."""
         self._finished = False
-
-    # -- for actions -------------------------------------------------------------------------------------------------
-
-    def prepare(self, status: bytes) -> bool:
-        """``404 Not Here`` (or ``404``): drop what was prepared before and run the error chain.
-
-        False: it is too late, or the error chain has answered; the caller then has nothing more to say. Raises
-        :class:`Broken` for what is no status.
-        """
-        if self.stage not in _OPEN:
-            return False
-        number, text = whole_status(status)
-        return self._prepare(number, status_line(self.exchange.variable(b"SERVER_PROTOCOL"), text))
-
-    def header(self, name: bytes, value: bytes) -> None:
-        """A header of the answer being prepared (delheader applies). CR, LF, NUL in it raise :class:`Broken`."""
-        self._check(name, value)
-        if self.stage is Stage.PREPARED and self._keeps(name.lower(), value):
-            self.headers.add(name, value)
-
-    def force_header(self, name: bytes, value: bytes) -> None:
-        """A header in place of others of its name, which no delheader removes."""
-        self._check(name, value)
-        if self.stage is Stage.PREPARED and not self.headers.replace(name, value):
-            self.headers.add(name, value)
-
-    def add_header(self, line: bytes) -> None:
-        """``addheader``: a line behind all others, in any answer of the exchange. CR, LF, NUL raise :class:`Broken`."""
-        check_header(line)
-        self._added.append(line)
-
-    def remove_header(self, name: bytes) -> None:
-        """``delheader``: drop headers of that name that come later."""
-        self._removed.add(name.lower())
-
-    def disable_headers(self) -> None:
-        """``disableheaders``: no head goes out."""
-        if self.stage in _OPEN:
-            self.stage = Stage.RAW
-
-    def write(self, data: bytes) -> None:
-        """Body bytes: sends the head before (running the response chain).
-
-        Without a status they are raw (``send``): they stand in place of a head.
-        """
-        if not data or not self._open():
-            return
-        if self.stage is Stage.NOTHING:
-            self.stage = Stage.RAW
-        if self._pipeline is not None:
-            try:
-                data = self._pipeline.feed(data)
-            except Refused as error:
-                self.fail(error.cause, detail=str(error))
-                return
-        self._put(data)
-
-    def write_file(self, piece: Piece, changes: bool = False) -> None:
-        """The same, of a file, whose descriptor is this one's from now on.
-
-        ``changes``: transformations apply, unless it is larger than 8 MiB: all that comes of it would be held at once.
-        """
-        if not self._open():
-            os.close(piece.descriptor)
-            return
-        if changes and self._pipeline is not None and piece.length <= _THROUGH_MOST:
-            self._write_through(piece)
-            return
-        if self.stage is Stage.NOTHING:
-            self.stage = Stage.RAW
-        self.flush_head()
-        self._out.append(piece)
-        self.body_size += piece.length
-
-    def write_head(self) -> None:
-        """The head alone."""
-        if self._open():
-            self.flush_head()
-
-    def transform(self, transform: Transform) -> None:
-        """Append a transformation; too late when the head is out."""
-        if self.stage in (Stage.SENT, Stage.ENDED):
-            transform.abandon()
-            return
-        if self._pipeline is None:
-            self._pipeline = Pipeline(self)
-        self._pipeline.add(transform)
-
-    @property
-    def is_bodiless(self) -> bool:
-        """Whether this answer has no body whatever its head says."""
-        return self.status in _BODILESS or self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
-
-    @property
-    def head_out(self) -> bool:
-        """Whether a head, or raw bytes in its place, is out: nothing can be prepared any more."""
-        return self.stage not in _OPEN
-
-    # -- for the session ---------------------------------------------------------------------------------------------
 
     @property
     def wanted(self) -> bool:
@@ -196,6 +47,7 @@ class Response:
             or self._added
             or self._removed
             or self._pipeline is not None
+            or self._is_of_a_server
         )
 
     @property
@@ -237,7 +89,7 @@ class Response:
         self.failure, self.detail = cause, detail
         self.drop_transforms()
         self.own_line = b""
-        if self.stage not in _OPEN:
+        if self.stage not in OPEN:
             self.cut = True
             self.stage = Stage.ENDED
             return
@@ -249,21 +101,6 @@ class Response:
             else:
                 self.stage = Stage.ENDED
         self.complete()
-
-    def complete(self) -> None:
-        """All of the answer is there: the head, if it is not out yet, and what transformations hold."""
-        if self.stage is Stage.ENDED:
-            return
-        if self.stage is Stage.PREPARED and not self._open():
-            return
-        if self._pipeline is not None:
-            try:
-                self._put(self._pipeline.end())
-            except Refused as error:
-                self.fail(error.cause, detail=str(error))
-                return
-        self.flush_head()
-        self.stage = Stage.ENDED
 
     def finish(self) -> None:
         """The request is over, whatever became of it: run the final chain, once."""
@@ -279,143 +116,35 @@ class Response:
         out, self._out = self._out, []
         return out
 
-    # -- for those that feed it, and for transformations -------------------------------------------------------------
-
-    @property
-    def transforms(self) -> bool:
-        """Whether the body goes through transformations."""
-        return self._pipeline is not None
-
-    def drop_transforms(self) -> None:
-        """None of them has to do with what comes."""
-        if self._pipeline is not None:
-            self._pipeline.abandon()
-            self._pipeline = None
+    # -- for the intake ----------------------------------------------------------------------------------------------
 
     def pass_on(self, interim: bytes) -> None:
         """Interim responses of a node: out at once, unless there is no head at all."""
-        if self.stage in _OPEN:
+        if self.stage in OPEN:
             self._out.append(interim)
 
     def answer(self, head: Head) -> bool:
         """Prepare what a head says, and run the response chain. False: its body is not wanted."""
         if self.stage is Stage.RAW:
             return True
-        if self.stage not in _OPEN:  # a rule has answered: this comes too late
+        if self.stage not in OPEN:  # a rule has answered: this comes too late
             self.complete()
             return False
-        if not self._prepare(head.status, head.line):
+        if not self._prepare(head.status, self._line_of(head)):
             return self._now() is Stage.RAW
         for name, line in head.headers:
             if not name or self._keeps(name, value_of(line)):
                 self.headers.add_line(line)
         return self._open()
 
-    def flush_head(self) -> None:
-        """The head goes out, if there is one and it has not."""
-        if self.stage is not Stage.PREPARED:
-            return
-        lines = [self._line]
-        if self.own_line:
-            lines.append(self.own_line)
-        added = b"".join([line + b"\r\n" for line in self._added])
-        self._out.append(b"\r\n".join(lines) + b"\r\n" + self.headers.encode() + added + b"\r\n")
-        self.stage = Stage.SENT
+    @property
+    def _is_of_a_server(self) -> bool:
+        """Whether an HTTP server answers, not a node."""
+        target = self.exchange.target
+        return target is not None and bool(target.head) and not target.untouched
 
-    # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _prepare(self, status: int, line: bytes) -> bool:
-        self.stage, self.status, self._line = Stage.PREPARED, status, line
-        self.headers = Headers()
-        self._prepared += 1
-        if self._deaf:
-            return True
-        exchange, before = self.exchange, self._prepared
-        exchange.broken = ""
-        verdict = exchange.table.run(ChainName.ERROR, exchange)
-        stage = self._now()
-        if stage is Stage.RAW or (stage is Stage.PREPARED and verdict is not Verdict.BREAK):
-            return stage is not Stage.RAW
-        self._deaf = True
-        self._end_chain(before)
-        return False
-
-    def _open(self) -> bool:
-        """Run the response chain if it has not; whether what comes now goes out."""
-        if self.stage is Stage.ENDED:
-            return False
-        if self._opened or self.stage not in _OPEN:
-            return True
-        self._opened = True
-        exchange, before = self.exchange, self._prepared
-        exchange.broken = ""
-        if exchange.table.run(ChainName.RESPONSE, exchange) is Verdict.BREAK:
-            self._end_chain(before)
-        return self._now() is not Stage.ENDED
-
-    def _now(self) -> Stage:
-        """The stage, which a chain may have changed."""
-        return self.stage
-
-    def _end_chain(self, before: int) -> None:
-        """A chain said BREAK: what it answered is the answer. ``before``: the number of answers when it began."""
-        if self.stage in _OPEN and self.exchange.broken:
-            self.fail(self.exchange.cause, detail=self.exchange.broken)
-        elif self.stage is Stage.NOTHING:
-            self.fail(Cause.RULE_BREAK)
-        elif self.stage is Stage.PREPARED and before == self._prepared:
-            self._strip()
-        self.complete()
-
-    def _strip(self) -> None:
-        """A bare break: the head alone, which must not promise a body."""
-        self.drop_transforms()
-        if self.exchange.variable(b"REQUEST_METHOD") != b"HEAD":
-            self.headers.remove(b"content-length")
-            self.headers.remove(b"transfer-encoding")
-
-    def _keeps(self, name: bytes, value: bytes) -> bool:
-        """Whether a header stays in the answer; it may become a variable."""
-        if name in self._removed:
-            return False
-        keeps = True
-        for pair in self.exchange.table.headers.pairs:
-            if pair.header == name:
-                self.exchange.collected[pair.variable] = value
-                keeps = keeps and not pair.pulled
-        return keeps
-
-    def _write_through(self, piece: Piece) -> None:
-        """Write a file's bytes as a body's."""
-        at, end = piece.offset, piece.offset + piece.length
-        try:
-            while at < end and self._now() is not Stage.ENDED:
-                data = os.pread(piece.descriptor, min(_STEP, end - at), at)
-                if not data:
-                    self.fail(Cause.NO_FILE, detail="it became shorter while it was read")
-                at += len(data)
-                self.write(data)
-        finally:
-            os.close(piece.descriptor)
-
-    def _check(self, name: bytes, value: bytes) -> None:
-        """A header that cannot be leaves nothing of the answer that it was for."""
-        try:
-            check_header(name)
-            check_header(value)
-        except Broken:
-            if self.stage is Stage.PREPARED:
-                self.stage = Stage.NOTHING
-            raise
-
-    def _put(self, data: bytes) -> None:
-        if data:
-            self.flush_head()
-            self._out.append(data)
-            self.body_size += len(data)
-
-
-def check_header(text: bytes) -> None:
-    """What is put into a header must not end it. Raises :class:`Broken`."""
-    if _FORBIDDEN.search(text):
-        raise Broken(f"a header with a line end or a NUL byte in it: {text[:64]!r}", Cause.BAD_HEADER)
+    def _line_of(self, head: Head) -> bytes:
+        """A node's status line as it came; that of an HTTP server speaks the client's version, as uWSGI's does."""
+        if not self._is_of_a_server or self.failure is not None:
+            return head.line
+        return status_line(self.exchange.variable(b"SERVER_PROTOCOL"), head.line.partition(b" ")[2].lstrip())

@@ -23,3 +23,7 @@ class Stage(Enum):
     SENT = "the head is out"
     RAW = "no head goes out: raw bytes stand in its place, or nothing does (disableheaders)"
     ENDED = "all of it is out, whatever else may come is ignored"
+
+
+OPEN = (Stage.NOTHING, Stage.PREPARED)
+"""While nothing is out: another answer can be prepared."""

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 from uwsgirouter.errors import ConfigError
+from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.rules import parts
 from uwsgirouter.rules.arguments import number
 from uwsgirouter.rules.base import Act, BadRule, Broken, ChainName, Found, Part, Parts, Test, Verdict
@@ -84,19 +86,17 @@ class Table:
         headers = collected(settings)
         if not given and not headers:
             return None
-        errors: list[ConfigError] = []
+        building = _Building(settings, parts.load(), warn)
         rules: dict[ChainName, list[Rule]] = {name: [] for name in ChainName}
         for option, text, where in given:
             try:
                 rule = take_apart(option, text, where)
                 rules[rule.key.chain].append(rule)
             except BadRule as error:
-                errors.append(ConfigError(f"{option} = {text}: {error}", where))
-        needs = Needs()
-        known = parts.load()
-        chains = {name: _chain(name, listed, settings, known, needs, warn, errors) for name, listed in rules.items()}
-        raise_all(errors)
-        return cls(chains, needs, headers)
+                building.errors.append(ConfigError(f"{option} = {text}: {error}", where))
+        chains = {name: building.chain(name, listed) for name, listed in rules.items()}
+        raise_all(building.errors)
+        return cls(chains, building.needs, headers)
 
     def run(self, name: ChainName, exchange: Exchange) -> Verdict:
         """Run a chain: BREAK, or CONTINUE when its end or a rule that says so is reached.
@@ -207,41 +207,49 @@ def _text(data: bytes) -> str:
 
 def _broken(step: Step, exchange: Exchange, reason: str) -> Verdict:
     exchange.broken = reason
-    exchange.host.log(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
+    if exchange.cause is not Cause.NO_FILE:  # clients ask for what is not there as often as they like
+        exchange.host.log(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
     return _BREAK
 
 
 def _target(chain: Chain, jump: bytes) -> int:
-    """The number of the step that a goto means; as in uWSGI, what is no label is a number, and other text is 0."""
+    """The number of the step that a goto means. As in uWSGI, what is no label is a number, a negative one is behind the
+    end, and other text is 0.
+    """
     found = chain.labels.get(jump)
-    return number(jump) if found is None else found
+    if found is None:
+        found = number(jump)
+    return len(chain.steps) if found < 0 else found
 
 
-def _chain(
-    name: ChainName,
-    rules: Sequence[Rule],
-    settings: Settings,
-    known: Parts,
-    needs: Needs,
-    warn: Callable[[str], None],
-    errors: list[ConfigError],
-) -> Chain:
-    labels: dict[bytes, int] = {}
-    for position, rule in enumerate(rules):
-        if rule.label is not None:
-            labels.setdefault(rule.label, position)
-    steps = []
-    for position, rule in enumerate(rules):
+@dataclass
+class _Building:
+    """The making of a table: what its rules share, and all the errors."""
 
-        def say(text: str, rule: Rule = rule) -> None:
-            warn(f"{rule.where}: {rule}: {text}")
+    settings: Settings
+    parts: Parts
+    warn: Callable[[str], None]
+    needs: Needs = field(default_factory=Needs)
+    errors: list[ConfigError] = field(default_factory=list)
 
-        place = RulePlace(name, position, rule.where, settings, known, needs, say, labels, len(rules))
-        try:
-            steps.append(_step(rule, place))
-        except BadRule as error:
-            errors.append(ConfigError(f"{rule}: {error}", rule.where))
-    return Chain(tuple(steps), labels, name in needs.waits)
+    def chain(self, name: ChainName, rules: Sequence[Rule]) -> Chain:
+        """One chain; a rule that is wrong is left out and noted down."""
+        labels: dict[bytes, int] = {}
+        for position, rule in enumerate(rules):
+            if rule.label is not None:
+                labels.setdefault(rule.label, position)
+        steps = []
+        for position, rule in enumerate(rules):
+            say = partial(self._say, rule)
+            place = RulePlace(name, position, rule.where, self.settings, self.parts, self.needs, say, labels)
+            try:
+                steps.append(_step(rule, place))
+            except BadRule as error:
+                self.errors.append(ConfigError(f"{rule}: {error}", rule.where))
+        return Chain(tuple(steps), labels, name in self.needs.waits)
+
+    def _say(self, rule: Rule, text: str) -> None:
+        self.warn(f"{rule.where}: {rule}: {text}")
 
 
 def _step(rule: Rule, place: RulePlace) -> Step:

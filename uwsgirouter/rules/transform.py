@@ -14,7 +14,7 @@ from uwsgirouter.errors import RouterError
 from uwsgirouter.protocol.answers import Cause
 
 if TYPE_CHECKING:
-    from uwsgirouter.rules.response import Response
+    from uwsgirouter.rules.writer import Writer
 
 
 class Refused(RouterError):
@@ -33,7 +33,7 @@ class Transform:
     flushes = False
     """What it gets goes to the client; what stands behind it only looks on."""
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         """The first bytes come. The head is not out yet (unless raw bytes are): add headers, or look at them.
 
         False: leave this answer alone.
@@ -48,7 +48,7 @@ class Transform:
         """The body is over: the rest. Raises :class:`Refused`."""
         return b""
 
-    def empty(self, response: Response) -> None:
+    def empty(self, response: Writer) -> None:
         """There was no byte of body; the head is not out yet."""
 
     def abandon(self) -> None:
@@ -98,10 +98,11 @@ class Buffering(Transform):
 class _Step:
     """A transformation in its place."""
 
-    __slots__ = ("begun", "transform", "willing")
+    __slots__ = ("begun", "late", "transform", "willing")
 
-    def __init__(self, transform: Transform) -> None:
+    def __init__(self, transform: Transform, late: bool) -> None:
         self.transform = transform
+        self.late = late
         self.begun = False
         self.willing = True
 
@@ -109,14 +110,14 @@ class _Step:
 class Pipeline:
     """The transformations of one response."""
 
-    def __init__(self, response: Response) -> None:
+    def __init__(self, response: Writer) -> None:
         self._response = response
         self._steps: list[_Step] = []
         self._is_empty = True
 
-    def add(self, transform: Transform) -> None:
-        """Append one; bytes that went through already do not come again."""
-        self._steps.append(_Step(transform))
+    def add(self, transform: Transform, late: bool = False) -> None:
+        """Append one. ``late``: by the response chain; then it is not told of an empty body (as in uWSGI)."""
+        self._steps.append(_Step(transform, late))
 
     def feed(self, data: bytes) -> bytes:
         """More of the body; what goes to the client now. Raises :class:`Refused`."""
@@ -151,7 +152,7 @@ class Pipeline:
 
     def _tell_empty(self) -> None:
         for step in self._steps:
-            if step.transform.streams:
+            if step.transform.streams or step.late:
                 break
             step.transform.empty(self._response)
 

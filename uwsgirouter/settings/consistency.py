@@ -16,6 +16,7 @@ from uwsgirouter.settings.alarming import alarm_faults
 from uwsgirouter.settings.cache_checks import cache_faults, cache_notices
 from uwsgirouter.settings.judge import raise_all
 from uwsgirouter.settings.metering import metric_faults
+from uwsgirouter.settings.rule_services import service_notices
 from uwsgirouter.settings.settings import Settings
 
 _STREAMS = ("fastrouter", "shared-socket")
@@ -46,6 +47,7 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *mapping_checks.notices(settings),
         *_odd_paths(settings),
         *cache_notices(settings),
+        *service_notices(settings),
         *senders.notices(settings),
         *resubscription.notices(settings),
         *balancing_checks.notices(settings),

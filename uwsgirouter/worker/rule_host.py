@@ -58,7 +58,7 @@ class RuleHost:
 
     def log(self, text: bytes) -> None:
         """A line of the log, as it is."""
-        self._log.line(text.decode("utf-8", "surrogateescape"))
+        self._log.line(text.decode("utf-8", "backslashreplace"))
 
     def now(self) -> float:
         """Seconds since the epoch."""

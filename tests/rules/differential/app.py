@@ -38,7 +38,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
             write(chunk)
         return []
     if plan.get("file"):
-        return environ["wsgi.file_wrapper"](open(plan["file"], "rb"))  # type: ignore[no-any-return]  # noqa: SIM115
+        return environ["wsgi.file_wrapper"](open(plan["file"], "rb"))  # type: ignore[no-any-return]
     return _slowly(chunks, plan["pause"]) if plan.get("pause") else chunks
 
 

@@ -1,6 +1,7 @@
 """What is compared: rules, and the requests that are sent to them.
 
-A case is a few lines of rules as an ini file has them, and requests. Many cases share one table: the harness puts each behind
+A case is a few lines of rules as an ini file has them, and requests. Many cases share one table: the harness puts
+each behind
 a label of its own (see table.py), so a case must not number its rules, and its rules end with it. ``group`` names the
 instances that it runs in.
 """
@@ -8,11 +9,11 @@ instances that it runs in.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.rules.differential.outcome import Outcome, same
+from tests.rules.differential.outcome import Outcome, framed_head, same, unframed
 from tests.servers.wire import Variables
 
 CHAINS = ("request", "error", "response", "final")
@@ -70,13 +71,15 @@ def ask(
     *,
     method: str = "GET",
     body: bytes = b"",
-    v: dict[str, str | bytes] | None = None,
+    v: Mapping[str, str | bytes] | None = None,
     more: Sequence[tuple[bytes, bytes]] = (),
     without: Sequence[bytes] = (),
     modifiers: tuple[int, int] = (0, 0),
     **app: Any,
 ) -> Ask:
-    """A request; ``v`` are variables by name, ``more`` are appended even when they repeat, ``app`` goes to the application."""
+    """A request; ``v`` are variables by name, ``more`` are appended even when they repeat, ``app`` goes to the
+    application.
+    """
     given = tuple((name.encode(), _bytes(value)) for name, value in (v or {}).items())
     return Ask(path, method, body, (*given, *more), without, modifiers, app)
 
@@ -85,16 +88,46 @@ def _bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode("latin-1")
 
 
-Check = Callable[[Outcome, Outcome], None]
-"""Given what uWSGI did and what the router did; raises AssertionError."""
-
-
 @dataclass(frozen=True)
 class Differs:
-    """A difference that is meant: what it is, for docs/differences.md, and what the router must do instead."""
+    """A difference that is meant: why, for docs/differences.md, and what the router does instead.
+
+    What is None is as on uWSGI's side. ``answer`` and ``head`` may be made of uWSGI's; with ``head`` the bodies are
+    the same without their codings.
+    """
 
     why: str
-    check: Check
+    answer: bytes | Callable[[Outcome], bytes] | None = None
+    cause: str = ""
+    """A failure answer with this cause."""
+    head: Callable[[list[bytes]], list[bytes]] | None = None
+    log: Sequence[str] | None = None
+    asked: bool | None = None
+    """Whether the application was asked."""
+    variables: dict[str, str | None] = field(default_factory=dict)
+    """Variables that the application sees otherwise; None: not at all."""
+
+    def check(self, real: Outcome, ours: Outcome) -> None:
+        """AssertionError unless ours is as described."""
+        if self.cause:
+            assert ours.cause == self.cause, ours.answer[:300]
+        elif self.head:
+            assert framed_head(ours) == self.head(framed_head(real))
+            assert unframed(ours) == unframed(real)
+        elif self.answer is not None:
+            assert ours.answer == (self.answer if isinstance(self.answer, bytes) else self.answer(real))
+        else:
+            assert ours.answer == real.answer
+        assert ours.log == (real.log if self.log is None else list(self.log))
+        if self.asked is not None:
+            assert bool(ours.seen) is self.asked
+            return
+        expected = [{**report, "vars": self._changed(report["vars"])} for report in real.seen]
+        assert ours.seen == expected
+
+    def _changed(self, variables: dict[str, str]) -> dict[str, str]:
+        both = {**variables, **self.variables}
+        return {name: value for name, value in both.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -105,15 +138,17 @@ class Case:
     rules: tuple[str, ...]
     asks: tuple[Ask, ...]
     group: str = "main"
-    differs: Differs | None = None
+    differs: dict[int, Differs] = field(default_factory=dict)
+    """By the request's number, -1 for all."""
     dates: bool = False
     framing: bool = False
     """What outcome.same allows."""
 
-    def compare(self, real: Outcome, ours: Outcome) -> None:
-        """AssertionError unless they are the same, or differ as they are meant to."""
-        if self.differs:
-            self.differs.check(real, ours)
+    def compare(self, number: int, real: Outcome, ours: Outcome) -> None:
+        """AssertionError unless what came of a request is the same, or differs as it is meant to."""
+        differs = self.differs.get(number, self.differs.get(-1))
+        if differs:
+            differs.check(real, ours)
         else:
             same(real, ours, dates=self.dates, framing=self.framing)
 
@@ -142,11 +177,12 @@ def case(
     rules: str,
     *asks: Ask,
     group: str = "main",
-    differs: Differs | None = None,
+    differs: Differs | dict[int, Differs] | None = None,
     dates: bool = False,
     framing: bool = False,
 ) -> None:
-    """Add a case. Without asks it is one plain request."""
+    """Add a case. Without asks it is one plain request. ``differs`` for all its requests, or by their numbers."""
     lines = tuple(line.strip() for line in rules.strip().splitlines() if line.strip())
     assert name not in {known.name for known in CASES}, name
-    CASES.append(Case(name, lines, asks or (ask(),), group, differs, dates, framing))
+    by_number = differs if isinstance(differs, dict) else {-1: differs} if differs else {}
+    CASES.append(Case(name, lines, asks or (ask(),), group, by_number, dates, framing))

@@ -1,14 +1,17 @@
-"""What both sides do, for people: ``python -m tests.rules.differential.explore [--real] [-g GROUP] [-c CASE-PREFIX]``."""
+"""What both sides do, for people: ``python -m tests.rules.differential.explore [--real] [-g GROUP] [-c
+CASE-PREFIX]``.
+"""
 
 from __future__ import annotations
 
 import argparse
 import time
 
+from tests.rules.differential.case import Case
 from tests.rules.differential.cases import load
 from tests.rules.differential.groups import GROUPS
 from tests.rules.differential.places import places
-from tests.rules.differential.sides import Sides
+from tests.rules.differential.sides import Group, Sides
 from tests.servers import Servers
 
 
@@ -30,7 +33,8 @@ def main() -> None:
             explore(name, group, cases, options)
 
 
-def explore(name, group, cases, options):  # type: ignore[no-untyped-def]
+def explore(name: str, group: Group, cases: list[Case], options: argparse.Namespace) -> None:
+    """One group."""
     servers = Servers()
     start = time.monotonic()
     try:
@@ -48,17 +52,21 @@ def explore(name, group, cases, options):  # type: ignore[no-untyped-def]
                 verdict = ""
                 if len(outcomes) == 2:
                     try:
-                        case.compare(*outcomes)
+                        case.compare(index, *outcomes)
                     except AssertionError as error:
                         verdict = f"DIFFERENT {str(error)[:300]}"
                         bad += 1
                 if options.bad and not verdict:
                     continue
-                print(f"== {case.name} {asked.method} {asked.path} {case.rules if index == 0 else ''} {verdict}")
+                print(
+                    f"== {case.name} {index} {asked.method} {asked.path} {case.rules if index == 0 else ''} {verdict}"
+                )
                 for outcome in outcomes:
                     print("   ", outcome.show())
         print(f"{name}: {sum(len(case.asks) for case in cases)} requests, {bad} differ, {spent:.1f} s")
-        slow = sorted(((o.seconds, c.name, i) for side in found for c in cases for i, o in enumerate(side[c.name])), reverse=True)
+        slow = sorted(
+            ((o.seconds, c.name, i) for side in found for c in cases for i, o in enumerate(side[c.name])), reverse=True
+        )
         print([(round(seconds, 2), name, index) for seconds, name, index in slow if seconds > 0.2])
         if options.log:
             print(real.process.log())

@@ -24,7 +24,9 @@ application/gzip gz
 
 
 def places(servers: Servers) -> dict[str, str]:
-    """What ``{root}`` and the others mean: a directory, a uwsgi server, an HTTP server, and a port that nobody listens on."""
+    """What ``{root}`` and the others mean: a directory, a uwsgi server, an HTTP server, and a port that nobody
+    listens on.
+    """
     root = Path(servers.path("root"))
     if not root.exists():
         fill(root)
@@ -79,7 +81,9 @@ def fill(root: Path) -> None:
         (root / name).write_text(text)
     (root / "big.bin").write_bytes(bytes(range(256)) * 1024)
     (root / "htpasswd").write_text(HTPASSWD)
-    (root / "htpasswd-cut").write_text("one:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nno colon here\ntwo:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n")
+    (root / "htpasswd-cut").write_text(
+        "one:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\nno colon here\ntwo:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
+    )
     (root / "mime.types").write_text(MIME)
     (root / "template.html").write_text("<${PATH_INFO}> $1 ${uwsgi[status]}")
     (root / "dir").mkdir()

@@ -1,8 +1,8 @@
 """Both sides of a group of cases: uWSGI with the rules and the application, and the router with the rules in front of a
 plain uWSGI with the same application.
 
-:meth:`Sides.run` sends every request of the group to one side and then the other, and gives what came of each. Log lines are
-told apart by ``@@N|``, N being the request's number: rules write ``log:{log}text``.
+:meth:`Sides.run` sends every request of the group to one side and then the other, and gives what came of each. Log
+lines are told apart by ``@@N|``, N being the request's number: rules write ``log:{log}text``.
 """
 
 from __future__ import annotations
@@ -106,9 +106,13 @@ def fill(line: str, places: dict[str, str]) -> str:
 
 
 class Sides:
-    """Starts what a group needs. ``places`` are what ``{name}`` in a rule means; ``{own}`` is a directory of each side's own."""
+    """Starts what a group needs. ``places`` are what ``{name}`` in a rule means; ``{own}`` is a directory of each
+    side's own.
+    """
 
-    def __init__(self, servers: Servers, name: str, group: Group, cases: Sequence[Case], places: dict[str, str]) -> None:
+    def __init__(
+        self, servers: Servers, name: str, group: Group, cases: Sequence[Case], places: dict[str, str]
+    ) -> None:
         self.servers, self.name, self.group, self.cases = servers, name, group, cases
         self.reports = Reports(servers.path(f"reports-{name}.sock"))
         self.places = {"log": LOG, "here": str(HERE), **places}
@@ -181,9 +185,9 @@ class Sides:
             (name, fill(value.decode("latin-1"), places).encode("latin-1"))
             for name, value in replace(asked, app=plan).packet(case.name, case.chains(), f"{case.name}-{index}")
         ]
-        start = time.monotonic()
+        start = time.time()
         answer, end = side.send(packet(variables, *asked.modifiers) + asked.body)
-        return Outcome(answer.replace(str(side.own).encode(), b"{own}"), end, seconds=time.monotonic() - start)
+        return Outcome(answer.replace(str(side.own).encode(), b"{own}"), end, seconds=time.time() - start, moment=start)
 
 
 SYSTEM_PLUGINS = ",".join(

@@ -1,7 +1,7 @@
 """One table for many cases: each stands behind a label, and a request names its case.
 
-In each chain: a request whose case has no rules there leaves at once; any other jumps to its case's label; each case ends
-with ``last:``. Invariant: a case meets no rule of another.
+In each chain: a request whose case has no rules there leaves at once; any other jumps to its case's label; each case
+ends with ``last:``. Invariant: a case meets no rule of another.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_case(case: Case, outcomes: Callable[[str], Found]) -> None:
     different = []
     for number, (one, other) in enumerate(zip(real[case.name], ours[case.name], strict=True)):
         try:
-            case.compare(one, other)
+            case.compare(number, one, other)
         except AssertionError as error:
             different.append(f"request {number}: {error}\nuWSGI  {one.show()}\nrouter {other.show()}")
     assert not different, "\n".join([*case.rules, *different])

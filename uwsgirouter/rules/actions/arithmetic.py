@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uwsgirouter.rules.arguments import number, shown
+from uwsgirouter.rules.arguments import DIGITS_MOST, number, shown
 from uwsgirouter.rules.base import Act, BadRule, Broken, Found, Make, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
 
@@ -23,18 +23,24 @@ def quotient(value: int, by: int) -> int:
     return size if (value < 0) == (by < 0) else -size
 
 
+def _value(text: bytes) -> int:
+    """A number; also what an earlier step wrote of a negative one."""
+    value = int(text) if text.isdigit() and len(text) <= DIGITS_MOST else 0
+    return value - (_MASK + 1) if _MASK >> 1 < value <= _MASK else number(text)
+
+
 def _math(step: Callable[[int, int], int]) -> Make[Act]:
     def make(argument: bytes, place: Place) -> Act:
         name, comma, text = argument.partition(b",")
         if not name:
             raise BadRule("expected VAR,N")
         place.variable(name)
-        by = place.template(text if comma and text else b"1")
+        by = place.template(text if comma else b"1")
 
         def act(exchange: Exchange, found: Found) -> Verdict:
             if not exchange.has(name):
                 raise Broken(f"there is no variable {shown(name)} to calculate with")
-            result = step(number(exchange.variable(name)), number(by(exchange, found)))
+            result = step(_value(exchange.variable(name)), number(by(exchange, found)))
             exchange.set_variable(name, b"%d" % (result & _MASK))
             return Verdict.NEXT
 

@@ -12,11 +12,14 @@ import binascii
 import hmac
 import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from uwsgirouter.rules.arguments import shown
 from uwsgirouter.rules.base import Act, BadRule, Broken, Found, Make, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
-from uwsgirouter.rules.htpasswd import Htpasswd
+
+if TYPE_CHECKING:
+    from uwsgirouter.rules.htpasswd import Htpasswd
 
 Check = Callable[[Exchange, bytes, bytes], bool]
 """Whether a user has that password."""
@@ -55,6 +58,8 @@ def _check(rest: bytes, place: Place) -> Check:
     user, colon, password = rest.partition(b":")
     if colon:
         return _inline(user, password)
+    from uwsgirouter.rules.htpasswd import Htpasswd  # its libraries are for those alone who have a file
+
     file = Htpasswd(os.path.abspath(os.fsdecode(rest)))
     if not os.access(file.path, os.R_OK):
         place.warn(f"{shown(rest)} cannot be read, so nobody has a password")

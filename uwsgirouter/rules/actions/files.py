@@ -26,7 +26,7 @@ _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """NONBLOCK: a pipe in the place of a file must not hold the worker up."""
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LENGTHLESS = frozenset(("no_content_length", "no_cl", "nocl"))
-_KEYS = ("filename", "status", "content_type", "mime", "no_headers", *sorted(_LENGTHLESS))
+_KEYS = ("filename", "status", "code", "content_type", "mime", "no_headers", *sorted(_LENGTHLESS))
 
 _LOOKS_AT = (b"REQUEST_METHOD", b"HTTP_IF_MODIFIED_SINCE", b"HTTP_RANGE", b"HTTP_IF_RANGE")
 """What static wants to know of a request."""
@@ -167,7 +167,7 @@ class _File:
         given = keyed(argument, place, _KEYS, ("filename",))
         self.name = place.template(given["filename"])
         self._changes = changes
-        self._status = place.template(given.get("status") or b"200 OK")
+        self._status = place.template(given.get("status") or given.get("code") or b"200 OK")
         self._bare = "no_headers" in given
         self._with_length = not (changes and _LENGTHLESS & given.keys())
         self._default = given.get("content_type") or b"text/html"

@@ -21,7 +21,7 @@ def go_on(argument: bytes, place: Place) -> Act:
     return lambda exchange, found: _CONTINUE
 
 
-@action("break", "break-with-status")
+@action("break")
 def stop(argument: bytes, place: Place) -> Act:
     """End the request, with a head of that status when one is given."""
     if len(argument) < 3:
@@ -38,7 +38,7 @@ def stop(argument: bytes, place: Place) -> Act:
     return act
 
 
-@action("return")
+@action("return", "break-with-status")
 def give_back(argument: bytes, place: Place) -> Act:
     """End the request with that status, its words as the body."""
     words = reason(argument[:3])

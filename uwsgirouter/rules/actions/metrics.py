@@ -12,6 +12,7 @@ from uwsgirouter.model.metrics import Metrics
 from uwsgirouter.rules.arguments import number, shown
 from uwsgirouter.rules.base import Act, BadRule, Broken, Found, Make, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
+from uwsgirouter.settings.alarming import AlarmKind, alarms
 from uwsgirouter.settings.metering import Threshold, metrics, thresholds
 from uwsgirouter.settings.settings import Settings
 
@@ -22,6 +23,11 @@ class _Watch:
     """The thresholds of a configuration, and when each alarm of theirs was raised by this process."""
 
     def __init__(self, settings: Settings) -> None:
+        specs = alarms(settings)
+        self.scripted = any(
+            specs[found.alarm].kind is AlarmKind.SIGNAL for found in thresholds(settings) if found.alarm
+        )
+        """Whether an alarm of theirs calls a function of a script."""
         self._by_name: dict[bytes, list[Threshold]] = {}
         for threshold in thresholds(settings):
             self._by_name.setdefault(threshold.name.encode(), []).append(threshold)
@@ -55,6 +61,8 @@ def _math(change: Change) -> Make[Act]:
         if constant is not None and constant not in names:
             place.warn(f"there is no metric {shown(constant)}: write metric = {shown(constant)}")
         which, by, watch = place.template(name), place.template(text if comma else b"1"), _Watch(place.settings)
+        if watch.scripted:
+            place.scripts()
 
         def act(exchange: Exchange, found: Found) -> Verdict:
             wanted, known = which(exchange, found), exchange.host.metrics

@@ -12,7 +12,7 @@ from uwsgirouter.rules.arguments import keyed, number, shown
 from uwsgirouter.rules.base import Act, Broken, Expand, Found, Make, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.ranges import http_date
-from uwsgirouter.rules.response import check_header
+from uwsgirouter.rules.writer import check_header
 
 _NEXT, _BREAK = Verdict.NEXT, Verdict.BREAK
 

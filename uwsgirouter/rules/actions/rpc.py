@@ -20,9 +20,10 @@ _HEADS_MOST = 128
 
 
 class _Call:
-    """One function with its arguments, as a rule names them."""
+    """One function with its arguments, as a rule names them. ``is_optional``: nothing is a result, too."""
 
-    def __init__(self, text: bytes, place: Place) -> None:
+    def __init__(self, text: bytes, place: Place, is_optional: bool = False) -> None:
+        self._is_optional = is_optional
         words = text.split()
         if not words:
             raise BadRule("expected FUNCTION[@HOST:PORT] ARGUMENT ...")
@@ -36,16 +37,16 @@ class _Call:
             place.scripts()
 
     def __call__(self, exchange: Exchange, found: Found) -> bytes:
-        """The result. Raises :class:`Broken` when there is none, or it is empty."""
+        """The result. Raises :class:`Broken` when there is none, or it is empty, unless that is a result."""
         arguments = [argument(exchange, found) for argument in self._arguments]
         host = exchange.host
         if self._address:
             result = host.rpc_at(self._address, self._name, arguments)
         else:
             result = host.rpc(self._name, arguments)
-        if not result:
+        if not result and not self._is_optional:
             raise Broken(f"the function {shown(self._name)} gave nothing")
-        return result
+        return result or b""
 
 
 def _address(text: bytes) -> str:
@@ -98,7 +99,7 @@ def rpcvar(argument: bytes, place: Place) -> Act:
     name, space, text = argument.partition(b" ")
     if not space or not name:
         raise BadRule("expected NAME FUNCTION ARGUMENT ...")
-    call = _Call(text, place)
+    call = _Call(text, place, is_optional=True)
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         exchange.set_variable(name, call(exchange, found))

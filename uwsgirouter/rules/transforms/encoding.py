@@ -13,8 +13,9 @@ from struct import pack
 from uwsgirouter.rules.base import Found, Place, transformation
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.framing import is_chunked
-from uwsgirouter.rules.response import Response, Stage
+from uwsgirouter.rules.stage import Stage
 from uwsgirouter.rules.transform import Transform
+from uwsgirouter.rules.writer import Writer
 
 _GZIP_HEAD = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
 _PARTIAL = 206
@@ -46,7 +47,7 @@ class Gzip(Transform):
     def __init__(self) -> None:
         self._stream: GzipStream | None = None
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         headers = response.headers
         partial = response.status == _PARTIAL or headers.has(b"content-range")
         if response.stage is not Stage.PREPARED or headers.is_coded or partial:
@@ -69,7 +70,7 @@ class Gzip(Transform):
         self._stream = None
 
 
-def _other_bytes(response: Response) -> None:
+def _other_bytes(response: Writer) -> None:
     """What a head says of the bytes that the node sent is not true of those that go out."""
     headers = response.headers
     headers.remove(b"content-length")
@@ -77,17 +78,12 @@ def _other_bytes(response: Response) -> None:
     etag = headers.value(b"etag")
     if etag is not None and not etag.startswith(b"W/"):
         headers.replace(b"ETag", b"W/" + etag)
-    varies = headers.value(b"vary")
-    if varies is None:
-        response.header(b"Vary", b"Accept-Encoding")
-    elif b"*" not in varies and b"accept-encoding" not in varies.lower():
-        headers.replace(b"Vary", varies + b", Accept-Encoding")
 
 
 class Chunks(Transform):
     """Chunks, for clients that know them."""
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         headers = response.headers
         old = response.exchange.variable(b"SERVER_PROTOCOL") in (b"", b"HTTP/1.0")
         if response.stage is not Stage.PREPARED or headers.has(b"transfer-encoding") or old:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 from uwsgirouter.rules.base import Act, Found, Place, Verdict, action, transformation
 from uwsgirouter.rules.exchange import Exchange
-from uwsgirouter.rules.response import Response, Stage
+from uwsgirouter.rules.stage import Stage
 from uwsgirouter.rules.transform import Buffering, Transform
+from uwsgirouter.rules.writer import Writer
 
 Maker = Callable[[Exchange, Found], Transform]
 
@@ -24,7 +25,7 @@ class Flush(Transform):
 class Upper(Transform):
     """ASCII letters in upper case, as uWSGI's example plugin."""
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         return not response.headers.is_coded
 
     def feed(self, data: bytes) -> bytes:
@@ -37,9 +38,9 @@ class Length(Buffering):
     def __init__(self, most: int, forced: bool) -> None:
         super().__init__(most)
         self._forced = forced
-        self._response: Response | None = None
+        self._response: Writer | None = None
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         self._response = response
         return response.stage is Stage.PREPARED and not response.headers.has(b"transfer-encoding")
 
@@ -48,11 +49,11 @@ class Length(Buffering):
         self._set(self._response, len(body))
         return body
 
-    def empty(self, response: Response) -> None:
+    def empty(self, response: Writer) -> None:
         if response.stage is Stage.PREPARED and not response.is_bodiless:
             self._set(response, 0)
 
-    def _set(self, response: Response, length: int) -> None:
+    def _set(self, response: Writer, length: int) -> None:
         value = b"%d" % length
         if self._forced:
             response.force_header(b"Content-Length", value)

@@ -20,9 +20,9 @@ from uwsgirouter.rules.base import BadRule, Found, Place, transformation
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.host import Host
 from uwsgirouter.rules.paths import inside
-from uwsgirouter.rules.response import Response
 from uwsgirouter.rules.transform import Transform
 from uwsgirouter.rules.transforms.encoding import GzipStream
+from uwsgirouter.rules.writer import Writer
 
 Maker = Callable[[Exchange, Found], Transform]
 
@@ -44,7 +44,7 @@ class ToFile(Transform):
         self._beside = b""
         self._descriptor = -1
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         if response.status != _OK:
             return False
         directory, name = os.path.split(self._path)
@@ -54,7 +54,10 @@ class ToFile(Transform):
         self._beside = os.path.join(directory, b".%b.%d.%d" % (name[:200], os.getpid(), next(_numbers)))
         try:
             self._descriptor = os.open(self._beside, _NEW, self._mode)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            self._complain(error.strerror or str(error))
+            return False
+        except ValueError as error:
             self._complain(str(error))
             return False
         return True
@@ -130,7 +133,7 @@ class CacheStore(Transform):
         self._held: list[bytes] = []
         self._size = 0
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         if self._cache is None or not self._key or response.status not in (_OK, self._status):
             self._cache = None
         return self._cache is not None

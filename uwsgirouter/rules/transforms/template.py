@@ -14,8 +14,9 @@ from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.rules import expansion
 from uwsgirouter.rules.base import PARTS, BadRule, Expand, Found, Place, Value, transformation
 from uwsgirouter.rules.exchange import Exchange
-from uwsgirouter.rules.response import Response, Stage
+from uwsgirouter.rules.stage import Stage
 from uwsgirouter.rules.transform import Buffering, Refused, Transform
+from uwsgirouter.rules.writer import Writer
 
 
 class Template(Buffering):
@@ -26,9 +27,9 @@ class Template(Buffering):
         self._place = place
         self._exchange = exchange
         self._found = found
-        self._response: Response | None = None
+        self._response: Writer | None = None
 
-    def begin(self, response: Response) -> bool:
+    def begin(self, response: Writer) -> bool:
         self._response = response
         return not response.headers.is_coded
 

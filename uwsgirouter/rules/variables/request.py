@@ -22,16 +22,16 @@ def _first(text: bytes, separator: bytes, name: bytes, trim: bool) -> bytes:
 
 @variable("cookie")
 def cookie(argument: bytes, place: Place) -> Value:
-    """The cookie of that name: its first value that is not empty, as it was sent."""
+    """The cookie of that name: its first value that is not empty, as it was sent; addvar does not change it."""
     place.variable(b"HTTP_COOKIE")
-    return lambda exchange: _first(exchange.variable(b"HTTP_COOKIE"), b";", argument, trim=True)
+    return lambda exchange: _first(exchange.subject(b"HTTP_COOKIE"), b";", argument, trim=True)
 
 
 @variable("qs")
 def item(argument: bytes, place: Place) -> Value:
-    """The item of the query string of that name: its first value that is not empty, not decoded."""
+    """The item of the query string of that name: its first value that is not empty, not decoded; rewrite changes it, addvar does not."""
     place.variable(b"QUERY_STRING")
-    return lambda exchange: _first(exchange.variable(b"QUERY_STRING"), b"&", argument, trim=False)
+    return lambda exchange: _first(exchange.subject(b"QUERY_STRING"), b"&", argument, trim=False)
 
 
 def _written(how: Callable[[bytes], bytes]) -> Callable[[bytes, Place], Value]:

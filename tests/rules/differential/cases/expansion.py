@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.rules.differential.case import ask, case
+from tests.rules.differential.differences import IN_LOG, logged
 
 case(
     "groups",
@@ -48,16 +49,29 @@ case(
     ask(
         without=[b"PATH_INFO", b"REMOTE_ADDR", b"HTTP_HOST"],
         more=[
-            (b"PATH_INFO", b"/one"), (b"PATH_INFO", b"/two"),
-            (b"REMOTE_ADDR", b"1.1.1.1"), (b"REMOTE_ADDR", b"2.2.2.2"),
-            (b"HTTP_HOST", b"1.example"), (b"HTTP_HOST", b"2.example"),
+            (b"PATH_INFO", b"/one"),
+            (b"PATH_INFO", b"/two"),
+            (b"REMOTE_ADDR", b"1.1.1.1"),
+            (b"REMOTE_ADDR", b"2.2.2.2"),
+            (b"HTTP_HOST", b"1.example"),
+            (b"HTTP_HOST", b"2.example"),
         ],
     ),
 )
-case("bytes", "route = ^/(.*)$ log:{log}<$1>\nroute = ^/.$ log:{log}one byte\nroute = ^/..$ log:{log}two bytes",
-     ask("/\xc3\xa9"), ask("/\xe9"), ask("/\t"))
-case("newline-in-value", "route = ^/a.b$ log:{log}dot\nroute = ^/a[^x]b$ log:{log}set\nroute = ^/a$ log:{log}dollar",
-     ask("/a\nb"), ask("/a\n"))
+case(
+    "bytes",
+    "route = ^/(.*)$ log:{log}<$1>\nroute = ^/.$ log:{log}one byte\nroute = ^/..$ log:{log}two bytes",
+    ask("/\xc3\xa9"),
+    ask("/\xe9"),
+    ask("/\t"),
+    differs={1: logged(IN_LOG, "<\\xe9>", "one byte"), 2: logged(IN_LOG, "<\\t>", "one byte")},
+)
+case(
+    "newline-in-value",
+    "route = ^/a.b$ log:{log}dot\nroute = ^/a[^x]b$ log:{log}set\nroute = ^/a$ log:{log}dollar",
+    ask("/a\nb"),
+    ask("/a\n"),
+)
 case(
     "cookies",
     """
@@ -66,7 +80,7 @@ case(
     ask(v={"HTTP_COOKIE": "a=1; b=2"}),
     ask(v={"HTTP_COOKIE": "b=2;a=1"}),
     ask(v={"HTTP_COOKIE": "a=; a=3; b = 4 ; x"}),
-    ask(v={"HTTP_COOKIE": "a=%41+b; b=\"q; r\"; x=y=z"}),
+    ask(v={"HTTP_COOKIE": 'a=%41+b; b="q; r"; x=y=z'}),
     ask(v={"HTTP_COOKIE": "xa=1; aa=2, a=3"}),
     ask(v={"HTTP_COOKIE": ""}),
     ask(),
@@ -85,13 +99,32 @@ case(
 case(
     "mime",
     "route-run = log:{log}[${mime[PATH_INFO]}] [${mime[REQUEST_URI]}] [${mime[NOPE]}] [${mime[]}]",
-    ask("/a.png"), ask("/a.PNG"), ask("/a.png?y"), ask("/a.html"), ask("/a.tar.gz"), ask("/a"), ask("/a.unheard"),
-    ask("/.css"), ask("/a.js"), ask("/dir.png/file"), ask("/a."),
+    ask("/a.png"),
+    ask("/a.PNG"),
+    ask("/a.png?y"),
+    ask("/a.html"),
+    ask("/a.tar.gz"),
+    ask("/a"),
+    ask("/a.unheard"),
+    ask("/.css"),
+    ask("/a.js"),
+    ask("/dir.png/file"),
+    ask("/a."),
 )
-case("base64", "route-run = log:{log}[${base64[PATH_INFO]}] [${base64[NOPE]}] [${base64[HTTP_X]}]",
-     ask("/a"), ask("/ab", v={"HTTP_X": b"\0\xff\xfe"}), ask("/abc", v={"HTTP_X": "x" * 80}), ask(v={"HTTP_X": ""}))
-case("hex", "route-run = log:{log}[${hex[PATH_INFO]}] [${hex[NOPE]}] [${hex[HTTP_X]}]",
-     ask("/a"), ask("/jkl", v={"HTTP_X": b"\0\xff\xfe"}))
+case(
+    "base64",
+    "route-run = log:{log}[${base64[PATH_INFO]}] [${base64[NOPE]}] [${base64[HTTP_X]}]",
+    ask("/a"),
+    ask("/ab", v={"HTTP_X": b"\0\xff\xfe"}),
+    ask("/abc", v={"HTTP_X": "x" * 80}),
+    ask(v={"HTTP_X": ""}),
+)
+case(
+    "hex",
+    "route-run = log:{log}[${hex[PATH_INFO]}] [${hex[NOPE]}] [${hex[HTTP_X]}]",
+    ask("/a"),
+    ask("/jkl", v={"HTTP_X": b"\0\xff\xfe"}),
+)
 case(
     "uwsgi-variables",
     """
@@ -114,7 +147,11 @@ case(
     route-run = log:{log}[${time[nope]}][${time[]}]
     """,
 )
-case("httptime", "route-run = addheader:X-Now: ${httptime[]}\nroute-run = addheader:X-Then: ${httptime[3600]}", dates=True)
+case(
+    "httptime",
+    "route-run = addheader:X-Now: ${httptime[]}\nroute-run = addheader:X-Then: ${httptime[3600]}",
+    dates=True,
+)
 case("function-case", "route-run = log:{log}[${qs[a]}] [${qs[A]}] [${qs[a]x}] [${qs[a}]", ask("/a.png?a=1"))
 case("qs-nested", "route-run = log:{log}[${qs[${HTTP_X}]}]", ask("/?a=1", v={"HTTP_X": "a"}))
 case(

@@ -1,0 +1,123 @@
+"""The pages on routing: each example in them does what it says, and each part has an entry.
+
+An example is an ```ini block and the ```test blocks behind it; a ```python block before it is a script. In a test,
+``GET /path [Header: value] -> status`` asks, and the lines under it say what came of it: a header of the answer,
+``| text`` in its body, ``> NAME=value`` as the application got it, ``log: text`` in the log.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.rules.made import Playground, PlayHost, Reply
+from uwsgirouter.cache.caches import Caches
+from uwsgirouter.cache.specs import cache_specs
+from uwsgirouter.rules import parts
+from uwsgirouter.rules.metric_memory import MetricMemory
+from uwsgirouter.settings.metering import metrics
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "docs" / "routing.md", *sorted((ROOT / "docs" / "routing").glob("*.md"))]
+
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
+_ASK = re.compile(r"(?P<method>[A-Z]+) (?P<path>\S+)(?: (?P<header>[\w-]+: .*?))? -> (?P<status>\d{3})")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One ```test block, with the configuration and the script that it is for."""
+
+    name: str
+    script: str
+    rules: str
+    steps: str
+
+
+def examples(page: Path) -> Iterator[Example]:
+    text = page.read_text()
+    headings = [(found.start(), found[1]) for found in _HEADING.finditer(text)]
+    script = rules = ""
+    for count, block in enumerate(_BLOCK.finditer(text)):
+        name = next((title for start, title in reversed(headings) if start < block.start()), "top")
+        if block[1] == "python":
+            script, rules = block[2], ""
+        elif block[1] == "ini":
+            script = script if not rules else ""
+            rules = block[2]
+        elif block[1] == "test":
+            yield Example(f"{page.stem}: {name} ({count})", script, rules, block[2])
+
+
+ALL = [example for page in PAGES if page.exists() for example in examples(page)]
+
+
+@pytest.mark.parametrize("example", ALL, ids=lambda example: example.name)
+def test_an_example(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert example.rules, "there is no ```ini block before it"
+    monkeypatch.chdir(ROOT)
+    host = PlayHost(functions=functions(example.script, monkeypatch))
+    play = Playground(example.rules, host)
+    memory = MetricMemory()
+    host.metrics = memory.configure(metrics(play.settings))
+    host.caches = Caches(cache_specs(play.settings), str(tmp_path))
+    try:
+        follow(example.steps, play)
+    finally:
+        del host.metrics
+        memory.close()
+        host.caches.close()
+    assert not play.warnings
+
+
+def functions(script: str, monkeypatch: pytest.MonkeyPatch) -> dict[bytes, object]:
+    """What a script registers."""
+    found: dict[bytes, object] = {}
+    module = ModuleType("uwsgi")
+    module.register_rpc = lambda name, function: found.update({name.encode(): function})  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "uwsgi", module)
+    exec(script, {})
+    return found
+
+
+def follow(steps: str, play: Playground) -> None:
+    reply: Reply | None = None
+    for line in filter(None, steps.splitlines()):
+        ask = _ASK.fullmatch(line)
+        if ask:
+            name, _, value = (ask["header"] or "").partition(": ")
+            reply = play.get(ask["path"], {name: value} if name else {}, REQUEST_METHOD=ask["method"])
+            assert reply.status == int(ask["status"]), line
+            continue
+        assert reply is not None, f"nothing was asked before {line!r}"
+        if line.startswith("| "):
+            assert line[2:].encode() in reply.body, reply.body
+        elif line.startswith("> "):
+            name, _, value = line[2:].partition("=")
+            assert reply.variables.get(name) == value, reply.variables
+        elif line.startswith("log: "):
+            assert line[5:] in reply.log
+        else:
+            name, _, value = line.partition(": ")
+            assert value in [text for key, text in reply.headers if key.lower() == name.lower()], reply.headers
+
+
+def test_there_are_examples() -> None:
+    assert len(ALL) > 100
+
+
+@pytest.mark.parametrize("kind", ["actions", "transformations", "conditions", "variables"])
+def test_every_part_has_an_entry(kind: str) -> None:
+    text = "\n".join(page.read_text() for page in PAGES if page.exists())
+    entries = {
+        word for title in re.findall(r"^### (.+)$", text, re.MULTILINE) for word in re.split(r"[,\s]+|\band\b", title)
+    }
+    missing = sorted(name for name in getattr(parts.load(), kind) if name not in entries and f"`{name}`" not in entries)
+    assert not missing
