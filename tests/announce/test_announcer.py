@@ -85,7 +85,7 @@ def test_stopped_in_silence(tap: Tap) -> None:
     announcer.stop(leave=False)
     announcer.stop()
     announcer.leave()
-    tap.wait_for("foo.com", 1, command=1)
+    tap.wait_for("foo.com", 2, command=1)
     assert commands(tap) == [0, 1, 1], "one from the second stop, which was asked to leave, and one asked for"
 
 

@@ -270,7 +270,8 @@ def test_the_subscriptions_example(servers: Servers, project: Path) -> None:
 
 
 def test_every_option_of_announcements_stands_in_an_example(project: Path) -> None:
-    examples = "\n".join(path.read_text() for path in (project / "conf").rglob("*") if path.is_file())
+    files = [path for path in (project / "conf").rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    examples = "\n".join(path.read_text() for path in files)
     own = {"fastrouter-ejection", "fastrouter-sticky", "fastrouter-sticky-secret", "control-socket"}
     wanted = own | {option.name for option in OPTIONS if option.section == "subscription"}
     wanted -= {"fastrouter-subscription-slot"}  # it does nothing, and says so

@@ -177,8 +177,9 @@ def test_a_node_that_reloads_is_back_at_once(court: Court) -> None:
     allow(court, "back.example")
     options = court.options("back.example", f",sign=SHA256:{court.servers.path('rsa.pem')}")
     app = court.instance(*options, socket=local())
-    at_once = []
-    for count in (1, 2):
+    at_once: list[bool] = []
+    while not any(at_once) and len(at_once) < 5:  # a reload that takes more than a second shows nothing
+        count = len(at_once) + 1
         court.wait_taken("back.example", count)
         wait_until(app.heeds_signals, SLOW, "it can be told to reload")
         app.signal(signal.SIGTERM)

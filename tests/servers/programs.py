@@ -239,7 +239,8 @@ class Gunicorn(Process):
         bind = f"unix:{self.address}" if self.address.startswith("/") else self.address
         fixed = ["--protocol", "uwsgi", "--bind", bind, "--chdir", str(app_directory), "--no-control-socket"]
         argv = [sys.executable, "-m", "gunicorn", *fixed, *args, app]
-        super().__init__(argv, directory, environment(env))
+        # Tests write its configuration anew within a second, and bytecode knows its source by the second and the size.
+        super().__init__(argv, directory, environment({"PYTHONDONTWRITEBYTECODE": "1", **(env or {})}))
         self.wait_ready(lambda: is_listening(self.address) and "Booting worker" in self.log())
 
 
