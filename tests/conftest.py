@@ -8,12 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from tests import order
 from tests.servers import Servers
 
 
 def pytest_configure() -> None:
     """Ctrl-C is heeded by what the tests start, even when a shell started the tests in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first; pytest-xdist hands the files out in this order."""
+    items.sort(key=lambda item: order.rank(item.nodeid))
 
 
 @pytest.fixture
