@@ -21,6 +21,8 @@ from uwsgirouter.protocol.packet import (
     encode_packet,
     scan,
     value_of,
+    values_of,
+    with_variable,
 )
 
 REASONS = {"short", "bad size", "overrun", "empty name"}
@@ -353,3 +355,29 @@ def test_one_value_is_never_taken_from_another_one_or_from_the_body() -> None:
     bare = encode_packet([(b"A", inner)])
     assert value_of(bare + inner, len(bare), b"REMOTE_ADDR") == b""
     assert value_of(encode_packet([]), 4, b"REMOTE_ADDR") == b""
+
+
+# -- several values, and one more -------------------------------------------------------------------------------------
+
+
+@given(variables(), values())
+def test_several_values_are_the_last_ones_of_their_names(items: Variables, wanted: bytes) -> None:
+    packet = encode_packet(items)
+    names = {name for name, _ in items[::2]} | {b"REMOTE_ADDR", wanted}
+    assert values_of(packet, names) == {name: value for name, value in items if name in names}
+    assert values_of(packet, ()) == {}
+
+
+@given(variables(), st.binary(min_size=1, max_size=20), values())
+def test_one_more_variable_stands_at_the_end(items: Variables, name: bytes, value: bytes) -> None:
+    packet = encode_packet(items, 5, 7)
+    more = with_variable(packet, name, value)
+    assert decode_vars(more) == [*items, (name, value)]
+    assert decode_header(more) == (5, len(more) - HEADER_SIZE, 7)
+
+
+def test_a_packet_has_no_room_for_more_than_its_header_can_say() -> None:
+    full = encode_packet([(b"A", b"x" * (BLOCK_MAX - 5 - 5))])
+    assert len(with_variable(full, b"B", b"")) == HEADER_SIZE + BLOCK_MAX
+    with pytest.raises(ProtocolError, match="too large: 65536 bytes of variables, at most 65535"):
+        with_variable(full, b"B", b"y")

@@ -90,6 +90,15 @@ def test_what_cannot_be_sent_breaks_the_request(rule: str) -> None:
     assert exchange.broken
 
 
+@pytest.mark.parametrize("chain", ["error", "response", "final"])
+@pytest.mark.parametrize(
+    "rule", ["http:127.0.0.1:1", "uwsgi:127.0.0.1:1,0,0", "httpconnect:127.0.0.1:1", "setkey:x", "node:a:1"]
+)
+def test_later_chains_come_too_late(chain: str, rule: str) -> None:
+    with pytest.raises(ConfigError, match=f"the {chain} chain comes too late"):
+        Playground(f"{chain}-route-run = {rule}")
+
+
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [

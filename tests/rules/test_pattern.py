@@ -84,6 +84,8 @@ FOUND = [
     (rb"^a$", b"a\n\n", None),
     (rb"(?m)^$", b"a\n", None),
     (rb"(?m)^b$", b"a\nb\nc", (2, 3)),
+    (rb"\B", b"", (0, 0)),
+    (rb"a\B", b"a ab", (2, 3)),
     (rb"\v", b"a\x85", (1, 2)),
     (rb"[x\v]+", b"a\x0c\rx\n", (1, 5)),
     (rb"\x4z", b"\x04z", (0, 2)),

@@ -211,6 +211,31 @@ def test_the_status_line_of_an_http_server_speaks_the_clients_version_and_a_node
     assert play.get("/http", app=b"nonsense").header("X-Uwsgirouter-Cause") == "bad-answer"
 
 
+def test_expires_by_a_file(tmp_path: Path) -> None:
+    (tmp_path / "page").touch()
+    os.utime(tmp_path / "page", (100, 100))
+    assert ask(f"route-run = expires:filename={tmp_path}/page,value=20").header("Expires") == (
+        "Thu, 01 Jan 1970 00:02:00 GMT"
+    )
+    assert ask(f"route-run = chdir:{tmp_path}\nroute-run = expires:file=page").header("Expires") is not None
+    assert ask(f"route-run = expires:filename={tmp_path}/none").status == 500
+
+
+def test_what_names_no_header_removes_none() -> None:
+    assert ask("route-run = delheader:${NOTHING}").raw == node()
+
+
+def test_a_header_that_no_delheader_removes() -> None:
+    response = fresh()
+    response.remove_header(b"A")
+    assert response.prepare(b"200")
+    response.header(b"a", b"1")
+    response.force_header(b"A", b"2")
+    response.force_header(b"a", b"3")
+    response.complete()
+    assert taken(response) == b"HTTP/1.1 200 OK\r\na: 3\r\n\r\n"
+
+
 # -- client data stays data ------------------------------------------------------------------------------------------
 
 
@@ -372,6 +397,13 @@ def test_a_failure_after_the_head_cuts_the_answer() -> None:
     assert response.cut and response.stage is Stage.ENDED and not response.take()
 
 
+def test_a_rule_that_fails_behind_bytes_of_its_own_cuts_the_answer() -> None:
+    response = fresh("response-route-run = send:abc\nresponse-route-run = goto:x")
+    response.feed(node())
+    assert taken(response) == node(body=b"abc")
+    assert response.cut and response.stage is Stage.ENDED and response.failure is Cause.RULE_FAILED
+
+
 # -- from one node to the next ---------------------------------------------------------------------------------------
 
 
@@ -440,6 +472,40 @@ def test_a_file_is_read_through_transformations_when_it_may_be(tmp_path: Path) -
     response.complete()
     assert taken(response).partition(b"\r\n\r\n")[2] == b"DATA" * 50000
     assert is_closed(piece.descriptor)
+
+
+def test_a_file_without_a_status_is_raw(tmp_path: Path) -> None:
+    response = fresh()
+    piece = opened(tmp_path, b"data")
+    response.write_file(piece)
+    assert (response.take(), response.stage) == ([piece], Stage.RAW)
+    os.close(piece.descriptor)
+
+
+def test_a_file_that_becomes_shorter_cuts_the_answer(tmp_path: Path) -> None:
+    play = Playground("route-run = toupper:")
+    exchange = play.exchange(packet_for("/"))
+    play.table.run(ChainName.REQUEST, exchange)
+    response = exchange.response
+    assert response.prepare(b"200")
+    piece = opened(tmp_path, b"data")
+    response.write_file(Piece(piece.descriptor, 0, 10), changes=True)
+    response.complete()
+    assert taken(response) == b"HTTP/1.1 200 OK\r\n\r\nDATA"
+    assert response.cut and is_closed(piece.descriptor)
+
+
+def test_a_large_file_goes_out_as_it_is(tmp_path: Path) -> None:
+    play = Playground("route-run = toupper:")
+    exchange = play.exchange(packet_for("/"))
+    play.table.run(ChainName.REQUEST, exchange)
+    response = exchange.response
+    assert response.prepare(b"200")
+    piece = opened(tmp_path, b"x" * ((1 << 20) + 1))
+    response.write_file(piece, changes=True)
+    response.complete()
+    assert response.take() == [b"HTTP/1.1 200 OK\r\n\r\n", piece]
+    os.close(piece.descriptor)
 
 
 # -- any pieces ------------------------------------------------------------------------------------------------------

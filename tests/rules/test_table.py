@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.rules.made import Playground, PlayHost, packet_for
+from tests.servers.programs import uwsgi_command
 from uwsgirouter.errors import ConfigError, ConfigErrors
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.protocol.packet import encode_packet
 from uwsgirouter.rules.base import PARTS, Act, Broken, ChainName, Found, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
+from uwsgirouter.rules.parts import load
+from uwsgirouter.rules.place import LATER
 from uwsgirouter.rules.table import RUNS_MOST, Table
 from uwsgirouter.settings.settings import Settings
 
@@ -247,6 +252,18 @@ def test_a_status_rule_is_for_that_status_alone() -> None:
     """
     assert Playground(rules).get().log == ["ok", "end"]
     assert Playground(rules).get(app=b"HTTP/1.1 404 Not Found\r\n\r\n").log == ["not found"]
+
+
+def test_every_action_that_uwsgi_lists_is_known() -> None:
+    done = subprocess.run([*uwsgi_command(), "--router-list"], capture_output=True, text=True, timeout=20, check=False)
+    shown = (done.stdout + done.stderr).partition("*** uWSGI loaded routers ***")[2].partition("--- end of routers")[0]
+    names = set(shown.split())
+    known = load()
+    assert len(names) > 90 and {"goto", "gzip", "rpcnext"} <= names
+    assert names - LATER <= {*known.actions, *known.transformations}
+    assert not LATER & {*known.actions, *known.transformations}
+    with pytest.raises(ConfigError, match="redis is a known action of uWSGI, not available in this version"):
+        Playground("route-run = redis:addr=127.0.0.1:6379,key=a")
 
 
 @pytest.fixture

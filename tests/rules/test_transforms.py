@@ -5,6 +5,7 @@ As seen on uWSGI 2.0.30 but where a comment says otherwise.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import itertools
 import os
@@ -21,9 +22,11 @@ from tests.cache.made import spec
 from tests.rules.made import Playground, PlayHost, Reply, packet_for
 from uwsgirouter.cache.cache import Cache
 from uwsgirouter.cache.caches import Caches
+from uwsgirouter.errors import ConfigError
 from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.rules.base import ChainName
 from uwsgirouter.rules.response import Response, Stage
+from uwsgirouter.rules.transforms import storing
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 EMPTY = HEAD + b"\r\n"
@@ -286,6 +289,13 @@ def test_a_page_too_large_to_fill_in_is_a_failure() -> None:
     assert response.stage is Stage.ENDED and response.failure is Cause.ANSWER_TOO_LARGE
 
 
+def test_a_page_with_too_many_places_is_a_failure() -> None:
+    response = begun(rules_of("template:"))
+    response.feed(EMPTY + b"$1" * 10_001)
+    response.feed_end()
+    assert taken(response) == encode_answer(Cause.ANSWER_TOO_LARGE)
+
+
 # -- half a body ---------------------------------------------------------------------------------------------------
 
 
@@ -305,6 +315,11 @@ def test_half_a_body_that_is_out_does_not_look_whole(app: bytes) -> None:
 def test_broken_chunks_are_a_failure() -> None:
     app = HEAD + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloo\r\n0\r\n\r\n"
     assert ask(["fixcl:"], app).raw == encode_answer(Cause.BAD_ANSWER)
+
+
+def test_a_transformation_that_comes_after_the_head_does_nothing() -> None:
+    rules = "response-route-run = send:abc\nresponse-route-run = toupper:\nresponse-route-run = tofile:filename=/none/x"
+    assert Playground(rules).get("/", app=TWO).raw == EMPTY + b"abchelloworld"
 
 
 # -- answers of rules ----------------------------------------------------------------------------------------------
@@ -375,6 +390,36 @@ def test_where_no_file_can_be_the_client_gets_its_answer_all_the_same(tmp_path: 
     assert os.listdir(tmp_path) == ["below"] and os.listdir(tmp_path / "below") == []
 
 
+def test_a_full_disk_is_a_line_of_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(storing.os, "write", full)
+    reply = ask([f"tofile:filename={tmp_path}/page"], TWO)
+    assert reply.body == b"helloworld"
+    assert reply.log == [f"tofile: cannot write {tmp_path}/page: No space left on device"]
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "page").mkdir()
+    reply = ask([f"to-file:name={tmp_path}/page"])
+    assert (reply.body, len(reply.log), os.listdir(tmp_path)) == (b"helloworld", 1, ["page"])
+
+
+@pytest.mark.parametrize(
+    ("action", "reason"),
+    [
+        ("tofile:mode=600", "filename= is missing"),
+        ("tofile:filename=x,mode=9", "expected octal digits"),
+        ("cachestore:name=x", "key= is missing"),
+    ],
+)
+def test_bad_arguments_are_told_at_start(action: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        Playground(f"route-run = {action}")
+
+
 # -- cachestore ----------------------------------------------------------------------------------------------------
 
 
@@ -406,7 +451,7 @@ def test_the_arguments_of_cachestore(site: Site) -> None:
     site.ask(["cachestore:key=a,gzip=a.gz,expires=50"])
     assert gzip.decompress(site.cache.get(b"a.gz") or b"") == b"helloworld"
     assert all(ends for _, _, ends in site.cache.items())
-    site.ask(["cachestore:key=v,value=at ${PATH_INFO}"])
+    site.ask(["cachestore:key=v,value=at ${PATH_INFO}"], TWO)
     assert site.cache.get(b"v") == b"at /page"
     missing = HEAD.replace(b"200 OK", b"404 Not Found") + b"\r\nsorry"
     site.ask(["cachestore:key=m"], missing)

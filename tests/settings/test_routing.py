@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+
 import pytest
 
+from tests.servers.programs import uwsgi_command
 from tests.settings.files import LISTEN, Files
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.settings import report
@@ -75,3 +79,13 @@ def test_settings_for_tests_keep_the_order_too() -> None:
 def test_flags_that_mean_nothing_are_noticed(files: Files) -> None:
     (notice,) = files.load(HEAD + "pcre-jit = true\n").notices
     assert notice.endswith("ignored: pcre-jit (router.conf:4)")
+
+
+def test_every_option_for_routing_that_uwsgi_lists_is_in_the_table() -> None:
+    shown = subprocess.run([*uwsgi_command(), "--help"], capture_output=True, text=True, timeout=20, check=True).stdout
+    listed = re.findall(r"^\s+--([\w-]+)", shown, re.MULTILINE)
+    found = {
+        name for name in listed if re.fullmatch(r"((error|response|final)-)?route(-.*)?|.*-header(-collect)?", name)
+    }
+    assert len(found) > 40
+    assert found - set(BY_NAME) <= {"add-header", "del-header", "rem-header"}

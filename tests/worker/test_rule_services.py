@@ -12,7 +12,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from tests.servers import Servers, UwsgiApp, get, wait_until
+from tests.servers import Servers, UwsgiApp, get, local, wait_until
 from tests.servers.wire import Reply
 from tests.worker.site import Site
 
@@ -158,6 +158,16 @@ def test_slow_hashes_hold_up_nobody(site: Site) -> None:
     assert ask(site, "/secret", right).status == 200
     assert ask(site, "/secret", right).status == 200
     assert ask(site, "/secret").status == 401
+
+
+def test_a_script_that_fails_in_a_worker_refuses_the_start(started: Servers, directory: Path) -> None:
+    (directory / "picky.py").write_text(
+        "import uwsgi\nif uwsgi.worker_id():\n    raise RuntimeError('not in a worker')\n"
+    )
+    lines = ["[uwsgirouter]", f"fastrouter = {local()}", f"import = {directory}/picky.py", "route-run = rpc:hello"]
+    router = started.router(config="\n".join([*lines, "fastrouter-to = 127.0.0.1:1", ""]), ready=False)
+    assert router.wait(20) != 0
+    assert "picky.py: RuntimeError: not in a worker" in router.log()
 
 
 def test_metrics_outlive_workers_and_reloads(site: Site) -> None:

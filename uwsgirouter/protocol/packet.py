@@ -66,12 +66,11 @@ def encode_packet(variables: Iterable[tuple[bytes, bytes]], modifier1: int = 0, 
 
 def with_variable(packet: bytes, name: bytes, value: bytes) -> bytes:
     """A whole packet with one variable more at its end. Raises :class:`ProtocolError` when the block has no room for it."""
-    more = _U16.size * 2 + len(name) + len(value)
-    modifier1, size, modifier2 = decode_header(packet)
-    if size + more > BLOCK_MAX:
-        raise ProtocolError("too large", f"{size + more} bytes of variables, at most {BLOCK_MAX}")
-    added = (_U16.pack(len(name)), name, _U16.pack(len(value)), value)
-    return b"".join((_HEADER.pack(modifier1, size + more, modifier2), packet[HEADER_SIZE:], *added))
+    size = len(packet) - HEADER_SIZE + 4 + len(name) + len(value)
+    if size > BLOCK_MAX:
+        raise ProtocolError("too large", f"{size} bytes of variables, at most {BLOCK_MAX}")
+    header = _HEADER.pack(packet[0], size, packet[3])
+    return b"".join((header, packet[HEADER_SIZE:], _U16.pack(len(name)), name, _U16.pack(len(value)), value))
 
 
 def decode_header(data: bytes) -> tuple[int, int, int]:

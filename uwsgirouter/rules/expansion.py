@@ -80,16 +80,16 @@ def _plain(text: bytes, groups: bool, at_end: bool) -> Iterator[bytes | Group]:
 
 def _merged(pieces: Iterator[Any]) -> Iterator[Any]:
     """Texts beside each other as one, empty ones left out."""
-    text = b""
+    texts: list[bytes] = []
     for piece in pieces:
         if isinstance(piece, bytes):
-            text += piece
+            texts.append(piece)
             continue
-        if text:
+        if text := b"".join(texts):
             yield text
-        text = b""
+        texts.clear()
         yield piece
-    if text:
+    if text := b"".join(texts):
         yield text
 
 

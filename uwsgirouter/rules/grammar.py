@@ -39,6 +39,8 @@ class Rule:
     """The condition's name; ``pattern`` is then its argument."""
     action: bytes = b""
     argument: bytes = b""
+    turn: int = 0
+    """Its place among the rules of all chains."""
 
     @property
     def negated(self) -> bool:
@@ -49,12 +51,12 @@ class Rule:
         return f"{self.option} = {self.text.decode('utf-8', 'surrogateescape')}"
 
 
-def take_apart(option: str, text: str, where: str) -> Rule:
+def take_apart(option: str, text: str, where: str, turn: int = 0) -> Rule:
     """The rule that ``option = text`` is. Raises :class:`BadRule` when it has not the form of one."""
     key = KEYS[option]
     data = text.encode("utf-8", "surrogateescape")
     if key.kind == "label":
-        return Rule(key, option, data, where, label=data)
+        return Rule(key, option, data, where, label=data, turn=turn)
     rest, pattern, condition = data, b"", b""
     if key.kind != "run":
         pattern, space, rest = data.partition(b" ")
@@ -65,7 +67,7 @@ def take_apart(option: str, text: str, where: str) -> Rule:
         if not colon:
             raise BadRule(f"no colon in the condition {_shown(condition)}; {_form(key)}")
     action, argument = _action(rest, key)
-    return Rule(key, option, data, where, None, pattern, condition, action, argument)
+    return Rule(key, option, data, where, None, pattern, condition, action, argument, turn)
 
 
 def _action(text: bytes, key: Key) -> tuple[bytes, bytes]:

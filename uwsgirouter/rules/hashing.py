@@ -21,8 +21,8 @@ def djb33x(key: bytes) -> int:
 
 
 def murmur2(key: bytes) -> int:
-    """MurmurHash2 with the seed 0, but for what is left behind the last whole four bytes: there uWSGI takes as many bytes from
-    the beginning of the key, and signed ones.
+    """MurmurHash2 with the seed 0, but for what is left behind the last whole four bytes: there uWSGI takes as many
+    bytes from the beginning of the key, and signed ones.
     """
     value = len(key) & _MASK
     whole = len(key) & ~3

@@ -121,8 +121,8 @@ class HeadReader:
 
     def feed(self, data: bytes) -> Head | None:
         """More bytes; the head when it is whole. Raises :class:`BadHead`."""
-        seen = max(0, len(self._held) - 3)
         held = self._held
+        seen = max(0, len(held) - 3)
         held += data
         while (end := _END.search(held, seen)) is not None:
             if end.start() > HEAD_MOST:

@@ -77,8 +77,10 @@ class Intake:
         if chunked and (changes or not is_chunked(headers)):
             headers.remove(b"transfer-encoding")
             self._framing = Chunked()
+        elif changes:
+            self._framing = Counted.of(head.headers, response.is_bodiless)
         else:
-            self._framing = Counted(None) if chunked else Counted.of(head.headers, response.is_bodiless)
-            self.transparent = not changes
+            self._framing = Counted(None)  # nobody counts what may pass unseen
+            self.transparent = True
         if not changes:
             response.write_head()

@@ -279,6 +279,8 @@ class _Reader:
             self._put(rb"(?=\n?\Z)", 2)
         elif letter == b"z" and not in_class:
             self._put(rb"\Z", 2)
+        elif letter == b"B" and not in_class:
+            self._put(rb"(?!\b)", 2)  # before Python 3.14, \B is nowhere in an empty text
         elif letter == b"v":
             self._put(_VERTICAL if in_class else b"[" + _VERTICAL + b"]", 2)
             return True

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from uwsgirouter.settings.settings import Settings
 
 
+_WORDS = """
+    cgi cgihelper goon ldapauth ldapauth-next memcached memcached-continue memcached-store memcachedstore radius redis
+    redis-continue redis-store redisstore spnego symcall symcall-next xmldir xslt
+    """
+LATER = frozenset(_WORDS.split())
+"""Actions of uWSGI and its plugins that are not built: they need another service, or C functions of the server's."""
+
+
 @dataclass
 class Needs:
     """What a table's parts need: variables by name, and the chains in which something may wait."""
@@ -103,6 +111,8 @@ class RulePlace:
         """The part of that name. Raises :class:`BadRule` with the nearest one."""
         text = name.decode("utf-8", "surrogateescape")
         found = kind.get(text)
+        if found is None and text in LATER:
+            raise BadRule(f"{text} is a known {what} of uWSGI, not available in this version")
         if found is None:
             raise BadRule(f"unknown {what} {text!r}{nearest(text, kind)}")
         if found.waits:

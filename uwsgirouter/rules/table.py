@@ -88,14 +88,14 @@ class Table:
             return None
         building = _Building(settings, parts.load(), warn)
         rules: dict[ChainName, list[Rule]] = {name: [] for name in ChainName}
-        for option, text, where in given:
+        for turn, (option, text, where) in enumerate(given):
             try:
-                rule = take_apart(option, text, where)
+                rule = take_apart(option, text, where, turn)
                 rules[rule.key.chain].append(rule)
             except BadRule as error:
-                building.errors.append(ConfigError(f"{option} = {text}: {error}", where))
+                building.errors[turn] = ConfigError(f"{option} = {text}: {error}", where)
         chains = {name: building.chain(name, listed) for name, listed in rules.items()}
-        raise_all(building.errors)
+        raise_all([building.errors[turn] for turn in sorted(building.errors)])
         return cls(chains, building.needs, headers)
 
     def run(self, name: ChainName, exchange: Exchange) -> Verdict:
@@ -230,7 +230,8 @@ class _Building:
     parts: Parts
     warn: Callable[[str], None]
     needs: Needs = field(default_factory=Needs)
-    errors: list[ConfigError] = field(default_factory=list)
+    errors: dict[int, ConfigError] = field(default_factory=dict)
+    """By the rule's turn."""
 
     def chain(self, name: ChainName, rules: Sequence[Rule]) -> Chain:
         """One chain; a rule that is wrong is left out and noted down."""
@@ -245,7 +246,7 @@ class _Building:
             try:
                 steps.append(_step(rule, place))
             except BadRule as error:
-                self.errors.append(ConfigError(f"{rule}: {error}", rule.where))
+                self.errors[rule.turn] = ConfigError(f"{rule}: {error}", rule.where)
         return Chain(tuple(steps), labels, name in self.needs.waits)
 
     def _say(self, rule: Rule, text: str) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_STATUS = 500
 _FORBIDDEN = re.compile(rb"[\r\n\0]")
-_THROUGH_MOST = 8 << 20
-"""Bytes of a file that is read through transformations."""
+_THROUGH_MOST = 1 << 20
+"""Bytes of a file that is read through transformations: that is done in one go."""
 _STEP = 65536
 _BODILESS = (204, 304)
 
@@ -134,7 +134,7 @@ class Writer:
     def write_file(self, piece: Piece, changes: bool = False) -> None:
         """The same, of a file, whose descriptor is this one's from now on.
 
-        ``changes``: transformations apply, unless it is larger than 8 MiB: all that comes of it would be held at once.
+        ``changes``: transformations apply, unless it is larger than 1 MiB: all that comes of it is held at once.
         """
         if not self._open():
             os.close(piece.descriptor)

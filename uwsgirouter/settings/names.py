@@ -68,9 +68,9 @@ IGNORED_VALUES = _words(
 APPLICATION = _words(
     """
     add-header async attach-daemon attach-daemon2 carbon cheaper cheaper-algo cheaper-initial cheaper-overload
-    cheaper-step check-static cron eval exec-asap fastcgi-socket heartbeat http-socket https-socket idle
+    cheaper-step check-static cron del-header eval exec-asap fastcgi-socket heartbeat http-socket https-socket idle
     lua max-requests-delta max-worker-lifetime min-worker-lifetime mule mules paste php-docroot protocol
-    psgi pyargv pymodule-alias rack reload-on-as reload-on-rss scgi-socket smart-attach-daemon
+    psgi pyargv pymodule-alias rack rem-header reload-on-as reload-on-rss scgi-socket smart-attach-daemon
     smart-attach-daemon2 spooler spooler-processes start-unsubscribed static-index static-map subscribe
     subscribe-freq subscribe-to subscribe2 subscription-clear-on-shutdown subscription-notify-socket
     suwsgi-socket touch-chain-reload touch-workers-reload ugreen unsubscribe-on-graceful-reload vhost

@@ -30,5 +30,6 @@ GROUPS = {
         ),
     ),
     "guards": Group(guards=True),
+    "bare": Group(both=CACHES, ours=("fastrouter-error-pages = false",)),
     "system": Group(system=True),
 }

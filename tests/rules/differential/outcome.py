@@ -57,8 +57,12 @@ class Outcome:
         """For people."""
         seen = [{k: v for k, v in report["vars"].items() if k not in _DULL} for report in self.seen]
         body = "".join(f" body {report['body']!r}" for report in self.seen if report["body"])
-        return f"{self.end} {self.answer[:600]!r} ({len(self.answer)} bytes)\n      seen {seen}{body}\n      log
-        {self.log}"
+        lines = [
+            f"{self.end} {self.answer[:600]!r} ({len(self.answer)} bytes)",
+            f"seen {seen}{body}",
+            f"log {self.log}",
+        ]
+        return "\n      ".join(lines)
 
 
 _DULL = {

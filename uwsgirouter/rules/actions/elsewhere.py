@@ -11,7 +11,7 @@ from __future__ import annotations
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.http_request import request_head
 from uwsgirouter.protocol.packet import decode_vars
-from uwsgirouter.rules.actions.request import address
+from uwsgirouter.rules.actions.request import address, in_time
 from uwsgirouter.rules.arguments import small
 from uwsgirouter.rules.base import Act, BadRule, Broken, Expand, Found, Make, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange, Speech, Target
@@ -19,6 +19,7 @@ from uwsgirouter.rules.exchange import Exchange, Speech, Target
 
 def _address(text: bytes, place: Place) -> Expand:
     """Where to connect to, checked at start as far as it is constant."""
+    in_time(place)
     constant = place.constant(text)
     if constant is not None:
         try:

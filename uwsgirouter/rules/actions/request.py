@@ -11,7 +11,7 @@ import os
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.protocol.packet import KEY_MAX
 from uwsgirouter.rules.arguments import keyed, shown, small
-from uwsgirouter.rules.base import Act, BadRule, Broken, Found, Place, Verdict, action
+from uwsgirouter.rules.base import Act, BadRule, Broken, ChainName, Found, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.hashing import ALGORITHMS
 from uwsgirouter.rules.paths import inside, normal
@@ -162,6 +162,7 @@ def hash_(argument: bytes, place: Place) -> Act:
 @action("setkey")
 def setkey(argument: bytes, place: Place) -> Act:
     """``setkey:KEY``: the request goes to the nodes of another key."""
+    in_time(place)
     if not argument:
         raise BadRule("a key is missing")
     value = place.template(argument)
@@ -179,6 +180,7 @@ def setkey(argument: bytes, place: Place) -> Act:
 @action("node")
 def node(argument: bytes, place: Place) -> Act:
     """``node:ADDRESS``: the request goes to this node, whatever its key."""
+    in_time(place)
     constant = place.constant(argument)
     if constant is not None:
         try:
@@ -192,6 +194,14 @@ def node(argument: bytes, place: Place) -> Act:
         return Verdict.NEXT
 
     return act
+
+
+def in_time(place: Place) -> None:
+    """Raise :class:`BadRule` where it is decided already who answers."""
+    if place.chain is not ChainName.REQUEST:
+        raise BadRule(
+            f"the {place.chain.value} chain comes too late for it: who answers is decided in the request chain"
+        )
 
 
 def address(text: bytes) -> str:

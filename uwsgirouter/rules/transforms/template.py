@@ -18,6 +18,9 @@ from uwsgirouter.rules.stage import Stage
 from uwsgirouter.rules.transform import Buffering, Refused, Transform
 from uwsgirouter.rules.writer import Writer
 
+_DOLLARS_MOST = 10_000
+"""Places to fill in on one page: it is done in one go, while others wait."""
+
 
 class Template(Buffering):
     """Fills in one page."""
@@ -35,6 +38,8 @@ class Template(Buffering):
 
     def whole(self, body: bytes) -> bytes:
         assert self._response is not None
+        if body.count(b"$") > _DOLLARS_MOST:
+            raise Refused(Cause.ANSWER_TOO_LARGE, f"template: the page has more than {_DOLLARS_MOST} times a $")
         text = expansion.of_pieces(expansion.cut(body), self._braces)(self._exchange, self._found)
         if self._response.stage is Stage.PREPARED:
             self._response.headers.replace(b"Content-Length", b"%d" % len(text))

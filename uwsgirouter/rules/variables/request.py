@@ -29,7 +29,10 @@ def cookie(argument: bytes, place: Place) -> Value:
 
 @variable("qs")
 def item(argument: bytes, place: Place) -> Value:
-    """The item of the query string of that name: its first value that is not empty, not decoded; rewrite changes it, addvar does not."""
+    """The item of the query string of that name: its first value that is not empty, not decoded.
+
+    rewrite changes it, addvar does not.
+    """
     place.variable(b"QUERY_STRING")
     return lambda exchange: _first(exchange.subject(b"QUERY_STRING"), b"&", argument, trim=False)
 

@@ -110,7 +110,8 @@ ROWS = (
         "import",
         "cache",
         Type.TEXT,
-        "import this Python module (or run this file) at start and at each reload, as with file",
+        "import this Python module (or run this file) at start and at each reload, as with file; and in every worker when "
+        "rules call functions of scripts",
         aliases=("pyimport", "py-import", "python-import"),
         repeatable=True,
     ),
@@ -118,7 +119,7 @@ ROWS = (
         "shared-import",
         "cache",
         Type.TEXT,
-        "the same, and in every worker when fastrouter-use-code-string is used",
+        "the same, and in every worker when fastrouter-use-code-string is used, too",
         aliases=("pyshared-import", "py-shared-import", "python-shared-import"),
         repeatable=True,
     ),

@@ -115,7 +115,13 @@ case(
     ask("/a"),
     ask("/b"),
 )
-case("response-goto-unknown", "response-route-run = goto:nowhere", ask(), ask(chunks=[]), differs=failed("rule-failed"))
+case(
+    "response-goto-unknown",
+    "response-route-run = goto:nowhere",
+    ask(),
+    ask(chunks=[]),
+    differs={0: failed("rule-failed")},
+)
 case(
     "response-subjects",
     "response-route = ^/(x) addheader:X-P: $1\nresponse-route-host = (.*) addheader:X-H: $1\n"
@@ -215,3 +221,31 @@ case(
     ask(raises=True),
     differs=failed("node-closed", ["error 502", "response 502"]),
 )
+KINDS = {
+    "": "(.*)",
+    "-host": "(.*)",
+    "-uri": "(.*)",
+    "-qs": "(.*)",
+    "-remote-addr": "(.*)",
+    "-remote-user": "(.*)",
+    "-referer": "(.*)",
+    "-user-agent": "(.*)",
+    "-if": "contains:${PATH_INFO};a",
+    "-if-not": "contains:${PATH_INFO};a",
+}
+for chain in ("", "error-", "response-", "final-"):
+    lines = [
+        f"{chain}route{kind} = {pattern} log:{{log}}{kind} $1" for kind, pattern in KINDS.items() if "if" not in kind
+    ]
+    lines += [f"{chain}route{kind} = {pattern} log:{{log}}{kind}" for kind, pattern in KINDS.items() if "if" in kind]
+    lines += [f"{chain}route-status = {status} log:{{log}}{status}" for status in ("200", "404")]
+    lines += [f"{chain}route-run = goto:every-{chain}end", f"{chain}route-run = log:{{log}}never"]
+    lines += [f"{chain}route-label = every-{chain}end", f"{chain}route-run = log:{{log}}end"]
+    full = {"REMOTE_USER": "me", "HTTP_REFERER": "from", "HTTP_USER_AGENT": "curl"}
+    case(
+        f"every-option-{chain or 'request'}".rstrip("-"),
+        "\n".join(lines),
+        ask("/a?b=c", v=full),
+        ask("/x", v=full, status="404 Not Found"),
+        ask("/a", v=full, method="HEAD", chunks=[]),
+    )

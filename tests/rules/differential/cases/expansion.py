@@ -158,3 +158,9 @@ case(
     "metric-variable",
     "route-run = log:{log}[${metric[nothing]}][${metric[oracle.read]}]",
 )
+case(
+    "documented-functions",
+    "route-run = log:{log}[${upper[HTTP_X]}][${lower[HTTP_X]}][${math[2*21]}]",
+    ask(v={"HTTP_X": "aB\xe9"}),
+    differs=logged("upper[], lower[] and math[] work (empty)", "[AB\\xe9][ab\\xe9][42]"),
+)

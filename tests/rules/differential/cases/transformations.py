@@ -195,13 +195,13 @@ case(
     "t-cachestore-gzip",
     "route-run = cachestore:key=tcg-plain\nroute-run = gzip:\nroute-run = cachestore:key=tcg-gz\n"
     "final-route-if = incache:key=tcg-plain log:{log}plain\nfinal-route-if = incache:key=tcg-gz log:{log}gz",
-    ask(chunks=["a", "b"]),
+    ask(chunks=["ab"]),
 )
 case(
     "t-cachestore-read",
     "route = ^/store cachestore:key=tcr\nroute = ^/store gzip:\nroute = ^/store cachestore:key=tcr.gz\n"
     "route = ^/plain cache:key=tcr\nroute = ^/gz cache:key=tcr.gz",
-    ask("/store", chunks=["a" * 50, "b" * 50]),
+    ask("/store", chunks=["a" * 50 + "b" * 50]),
     ask("/plain"),
     ask("/gz"),
 )
@@ -215,3 +215,9 @@ case(
 case("t-proxyuwsgi", "route-run = chunked:\nroute-run = proxyuwsgi:{upstream},0,0", ask(), framing=True)
 case("t-http", "route-run = chunked:\nroute-run = http:{web}", ask("/a"), framing=True, differs=length_dropped())
 case("t-error-chain", "error-route-status = 404 chunked:", ask(status="404 Not Found"), ask(), framing=True)
+case(
+    "t-to-file",
+    "route = ^/store to-file:filename={own}/to\nroute = ^/read file:filename={own}/to",
+    ask("/store", chunks=["ab"]),
+    ask("/read"),
+)
