@@ -282,12 +282,16 @@ def tables(draw: st.DrawFn) -> Table:
     lines = _without(lines, TRANSFORMATIONS if "error" in chains else _but_first(lines))
     if _without(lines, TRANSFORMATIONS) != lines:
         lines = _without(lines, LENGTHS)
-        asks = [
-            replace(asked, variables=[pair for pair in asked.variables if pair[1] != b"HTTP/1.0"]) for asked in asks
-        ]
+        asks = [_plain(asked) for asked in asks]
     if "response" in chains:
         lines.append(f"response-route-label = {END}-{{case}}")
     return Table(tuple(lines), tuple(asks))
+
+
+def _plain(asked: Ask) -> Ask:
+    """Neither HTTP/1.0, for which nothing is chunked, nor HEAD, whose answers without a body get no length."""
+    variables = tuple(pair for pair in asked.variables if pair[1] != b"HTTP/1.0")
+    return replace(asked, variables=variables, method=asked.method.replace("HEAD", "GET"))
 
 
 def _without(lines: list[str], actions: Iterable[str]) -> list[str]:

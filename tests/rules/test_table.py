@@ -269,12 +269,10 @@ def test_every_action_that_uwsgi_lists_is_known() -> None:
 @pytest.fixture
 def parts() -> object:
     """Names that a test registers are gone afterwards."""
-    kinds = (PARTS.actions, PARTS.conditions, PARTS.variables, PARTS.transformations)
-    before = [dict(kind) for kind in kinds]
+    load()
+    before = PARTS.copy()
     yield
-    for kind, old in zip(kinds, before, strict=True):
-        kind.clear()
-        kind.update(old)
+    PARTS.restore(before)
 
 
 @pytest.mark.usefixtures("parts")

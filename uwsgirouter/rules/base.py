@@ -147,6 +147,19 @@ class Parts:
     variables: dict[str, Part] = field(default_factory=dict)
     transformations: dict[str, Part] = field(default_factory=dict)
 
+    def copy(self) -> Parts:
+        """The same parts, for :meth:`restore`."""
+        return Parts(*(dict(kind) for kind in self._kinds()))
+
+    def restore(self, other: Parts) -> None:
+        """Be as ``other`` is, in place."""
+        for kind, old in zip(self._kinds(), other._kinds(), strict=True):
+            kind.clear()
+            kind.update(old)
+
+    def _kinds(self) -> tuple[dict[str, Part], ...]:
+        return self.actions, self.conditions, self.variables, self.transformations
+
 
 PARTS = Parts()
 

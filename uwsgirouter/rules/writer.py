@@ -172,6 +172,11 @@ class Writer:
         """Whether a head, or raw bytes in its place, is out: nothing can be prepared any more."""
         return self.stage not in OPEN
 
+    @property
+    def answered(self) -> bool:
+        """Whether a rule's own head is out, so that a node's answer would be dropped (behind raw bytes it would not)."""
+        return self.stage in (Stage.SENT, Stage.ENDED)
+
     def complete(self) -> None:
         """All of the answer is there: the head, if it is not out yet, and what transformations hold."""
         if self.stage is Stage.ENDED:

@@ -148,7 +148,7 @@ class Routed:
             session.silence = 0
         if exchange.patience is not None:
             session.deadline = session.router.ticks + exchange.patience
-        if verdict is not Verdict.BREAK and not self.response.head_out:
+        if verdict is not Verdict.BREAK and not self.response.answered:
             self._go_on()
         elif exchange.target is not None:
             self._go_to(exchange.target)

@@ -40,6 +40,10 @@ NO_HEAD = "break: and send: in the error chain keep the head"
 NOT_CHUNKED = "nothing is chunked for HTTP/1.0"
 IN_LOG = "control characters and bytes that are no UTF-8 are escaped in the log"
 LOWER = "the scheme Basic may be written in lower case"
+NO_LENGTH = "no length is added to 304, nor to an empty answer to HEAD"
+NOT_ASKED = Differs(
+    "static-next, cache-continue, rpcnext, rpcblob: once their answer is out the application is not asked", asked=False
+)
 FLUSH = "flush sends what it flushes once"
 FILES = "transformations apply to files that an application sends"
 

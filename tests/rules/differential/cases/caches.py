@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.rules.differential.case import ask, case
+from tests.rules.differential.differences import NOT_ASKED
 
 case(
     "cacheset",
@@ -129,6 +130,7 @@ case(
     ask("/store", chunks=["stored"]),
     ask("/get"),
     ask("/other"),
+    differs={1: NOT_ASKED},
 )
 case(
     "cache-expires-header",

@@ -8,6 +8,7 @@ from tests.rules.differential.differences import (
     FLUSH,
     HELLO,
     LENGTH,
+    NO_LENGTH,
     NOT_CHUNKED,
     goes_on,
     length_dropped,
@@ -30,7 +31,7 @@ BODIES = (
 CODED = {1: length_dropped()}
 COUNTED = {
     1: Differs(LENGTH, head=once),
-    7: Differs("no length is added to 304", answer=b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+    7: Differs(NO_LENGTH, answer=b"HTTP/1.1 304 Not Modified\r\n\r\n"),
 }
 LATE_COUNTED = {
     1: Differs(LENGTH, head=once),
@@ -221,3 +222,10 @@ case(
     ask("/store", chunks=["ab"]),
     ask("/read"),
 )
+for name in ("fixcl", "forcecl"):
+    case(
+        f"t-{name}-head",
+        f"route-run = {name}:",
+        ask(method="HEAD", chunks=[]),
+        differs=Differs(NO_LENGTH, answer=b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"),
+    )
