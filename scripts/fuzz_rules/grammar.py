@@ -15,6 +15,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.rules.differential.case import Ask, ask
+from uwsgirouter.rules.base import BadRule
+from uwsgirouter.rules.pattern import compiled
 
 PATTERNS = {
     "^/": 0,
@@ -59,6 +61,77 @@ LENGTHS = ("return:", "static:", "file:", "file-next:", "break-with-status:")
 """Actions that set a Content-Length, which no transformation of the router's leaves wrong."""
 END = "end"
 """The label at the end of the response chain: a jump that fails there leaves uWSGI's answer without a body."""
+
+
+ATOMS = (
+    "a",
+    "b",
+    "c",
+    "x",
+    "/",
+    "=",
+    "1",
+    ".",
+    "\\.",
+    "\\d",
+    "\\w",
+    "\\W",
+    "\\s",
+    "[ab]",
+    "[^a/]",
+    "[a-c-]",
+    "[]x]",
+    "[\\w-]",
+    "[^]]",
+    "(a|b)",
+    "(?:a|bc)",
+    "(a|)",
+    "(b)",
+    "(x+)?",
+    "\\b",
+    "\\B",
+    "^",
+    "$",
+    "\\x61",
+    "\\/",
+    "\\1",
+    "(?=a)",
+    "(?!x)",
+    "(?<=a)",
+    "(?i:A)",
+    "\\A",
+    "\\Z",
+    "(?P<n>b)",
+    "a{",
+    "{a",
+    "}",
+    "]",
+    "%%",
+    "-",
+    "~",
+    "&&",
+    "[a&&b]",
+    "[[]",
+    "[\\]]",
+    "[.*]",
+)
+REPEATS = ("", "", "", "", "*", "+", "?", "{2}", "{1,2}", "{0,1}", "{1,}", "*?", "+?", "??", "{2}?", "++")
+
+
+def patterns() -> st.SearchStrategy[str]:
+    """A regular expression that the router takes, as it stands in an ini file."""
+
+    def taken(pattern: str) -> bool:
+        try:
+            compiled(pattern.replace("%%", "%").encode())
+        except BadRule:
+            return False
+        return True
+
+    pieces = st.tuples(st.sampled_from(ATOMS), st.sampled_from(REPEATS)).map("".join)
+    several = st.lists(pieces, min_size=1, max_size=4).map("".join)
+    either = st.lists(several, min_size=1, max_size=2).map("|".join)
+    return st.one_of(st.sampled_from(sorted(PATTERNS)), either.filter(taken))
 
 
 def texts(groups: int) -> st.SearchStrategy[str]:
@@ -203,9 +276,10 @@ def rules(draw: st.DrawFn, chain: str) -> str:
         pattern = draw(st.sampled_from(sorted(PATTERNS)))
         return f"{prefix}route{draw(st.sampled_from(SUBJECTS))} = {pattern} {draw(actions(chain, PATTERNS[pattern]))}"
     if kind == "re":
-        pattern = draw(st.sampled_from(sorted(PATTERNS)))
+        pattern = draw(patterns())
         name = draw(st.sampled_from(VARIABLES))
-        return f"{prefix}route-if = regexp:${{{name}}};{pattern} {draw(actions(chain, PATTERNS[pattern]))}"
+        groups = compiled(pattern.replace("%%", "%").encode()).groups
+        return f"{prefix}route-if = regexp:${{{name}}};{pattern} {draw(actions(chain, groups))}"
     if kind == "if":
         return f"{prefix}route-if{draw(st.sampled_from(('', '-not')))} = {draw(conditions())} {draw(actions(chain, 0))}"
     if kind == "status" and chain != "request":

@@ -28,8 +28,8 @@ TOKENS = [
     b"\xe9",
 ]
 TEXTS = (
-    b"", b"a", b"b", b"ab", b"ba\n", b"aab", b"\nab", b"a\nb\n", b"A a", b"a-b", b"aXb\x0b\x85", b"{a", b"a\n\n", b"bb-[",
-    b"\x00a\x1b\x01\x04", b"#a b", b"aaabbb", b"abab", b"\xe9a", b"xa\nba",
+    b"", b"a", b"b", b"ab", b"ba\n", b"aab", b"\nab", b"a\nb\n", b"A a", b"a-b", b"aXb\x0b\x85", b"{a", b"a\n\n",
+    b"bb-[", b"\x00a\x1b\x01\x04", b"#a b", b"aaabbb", b"abab", b"\xe9a", b"xa\nba",
 )  # fmt: skip
 
 Spans = tuple[tuple[int, int], ...] | None

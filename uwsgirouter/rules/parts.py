@@ -24,7 +24,7 @@ _loaded: set[str] = set()
 
 
 def load() -> Parts:
-    """All parts. Raises :class:`ConfigError` when a package's entry point cannot be loaded; a later call tries again."""
+    """All parts. Raises :class:`ConfigError` when a package's entry point cannot be loaded; a later call tries anew."""
     for package in (actions, conditions, transforms, variables):
         if package.__name__ not in _loaded:
             for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
