@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from uwsgirouter.log import Throttle
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.pacing import unpaced
 from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.streams import accept
 
@@ -34,6 +35,7 @@ class Listener:
     def __init__(self, router: Router, sock: Socket, burst: int, say: Throttle) -> None:
         self._router = router
         self._sock = sock
+        unpaced(sock, sock.getsockname())  # what it accepts inherits that
         self._family = int(sock.family)
         self._most = burst
         self._burst = 1

@@ -8,11 +8,11 @@ cdef int _RECEIVE_FLAGS, _SEND_FLAGS, _LAST_FLAGS
 cdef object _OPEN, _ENDING, _ENDED, _DISCARDING
 
 cdef class Pump:
-    cdef object _loop, _pending, _pipe, _readable, _scratch, _writable, _late
+    cdef object _loop, _pending, _pipe, _readable, _scratch, _writable, _late, _gathering
     cdef Py_ssize_t _size
-    cdef int _full
+    cdef int _full, _mark
     cdef public object flow, session
-    cdef public bint hasty
+    cdef public bint hasty, fed
     cdef public KernelStream sink, source
 
     cpdef start(self, bytes pending=*)

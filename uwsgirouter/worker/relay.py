@@ -11,18 +11,31 @@ from __future__ import annotations
 import fcntl
 import termios
 from enum import Enum
-from socket import IPPROTO_TCP, MSG_DONTWAIT, MSG_MORE, MSG_NOSIGNAL, SHUT_WR, TCP_NODELAY
+from socket import (
+    AF_UNIX,
+    IPPROTO_TCP,
+    MSG_DONTWAIT,
+    MSG_MORE,
+    MSG_NOSIGNAL,
+    SHUT_WR,
+    SO_RCVLOWAT,
+    SOL_SOCKET,
+    TCP_NODELAY,
+)
 from typing import Any, Protocol
 
 from uwsgirouter.worker import pipes
+from uwsgirouter.worker.gathering import MARK, Gathering, gathering
 from uwsgirouter.worker.streams import Stream
 
 FIRST_READ = 65536
-"""Bytes of the first read; later ones grow to the buffer's size while the sink keeps up."""
+"""Bytes of the first read; later ones grow while the sink keeps up."""
+COPY_MOST = 262144
+"""What they grow to, unless the buffer is smaller. Beyond it a copy leaves the processor's cache before it is sent."""
 SLOW_READ = 16384
 """The least that is read at once for a sink that does not keep up."""
 BULK_AFTER = 4
-"""Reads of a whole buffer in a row, each taken at once, after which bytes are no longer copied through here."""
+"""Such reads in a row, each taken at once, after which bytes are no longer copied through here."""
 
 _READ = 1
 _WRITE = 2
@@ -52,6 +65,9 @@ class Relaying(Protocol):
     def moved(self, pump: Pump, count: int) -> None:
         """``count`` bytes were read."""
 
+    def awaited(self, pump: Pump) -> int:
+        """Bytes that the source still sends for sure, WHOLE if its end comes behind them, 0 if nobody knows."""
+
     def ended(self, pump: Pump) -> None:
         """The source ended and everything was written."""
 
@@ -67,14 +83,17 @@ class Pump:
 
     __slots__ = (
         "_full",
+        "_gathering",
         "_late",
         "_loop",
+        "_mark",
         "_pending",
         "_pipe",
         "_readable",
         "_scratch",
         "_size",
         "_writable",
+        "fed",
         "flow",
         "hasty",
         "session",
@@ -92,6 +111,11 @@ class Pump:
         self._pending: memoryview | None = None
         self._pipe: pipes.Pipe | None = None
         self._full = 0
+        self._gathering: Gathering | None = None
+        self._mark = 0
+        """Bytes below which the kernel does not call the source readable; 0: any are told."""
+        self.fed = False
+        """Whether a marked source was read from since somebody last looked."""
         self._late: OSError | None = None
         """A failure of the source that was met before all that came first is written."""
         self.hasty = False
@@ -230,8 +254,9 @@ class Pump:
 
     def _grow(self, count: int) -> None:
         """The sink keeps up: read more at once, and after a while let the kernel move pages."""
-        if count < len(self._scratch):
-            self._size = min(2 * count, len(self._scratch))
+        most = min(len(self._scratch), COPY_MOST)
+        if count < most:
+            self._size = min(2 * count, most)
             return
         self._full += 1
         if self._full == BULK_AFTER:
@@ -239,11 +264,52 @@ class Pump:
             # splice(2) asks the descriptors themselves whether it may wait.
             self.source.setblocking(False)
             self.sink.setblocking(False)
+            self._mark_source()
+
+    def _mark_source(self) -> None:
+        """Be told of big pieces only, from now on: it goes fast, and what comes is known to be more than one."""
+        if self._pipe is None or self.source.family == AF_UNIX or self.session.awaited(self) < MARK:
+            return
+        if self._set_mark(MARK):
+            self._mark = MARK
+            self.fed = True
+            self._gathering = gathering(self._loop)
+            self._gathering.add(self)
+
+    def _set_mark(self, size: int) -> bool:
+        try:
+            self.source.setsockopt(SOL_SOCKET, SO_RCVLOWAT, size)
+        except OSError:
+            return False
+        return True
+
+    def _move_mark(self) -> None:
+        """Something was read: never wait for more than there is to come."""
+        self.fed = True
+        awaited = self.session.awaited(self)
+        if awaited >= self._mark:
+            return
+        if awaited > 0 and self._set_mark(awaited):
+            self._mark = awaited
+        else:
+            self.unmark()
+
+    def unmark(self) -> None:
+        """Be told of any bytes again."""
+        if self._mark and self._gathering is not None:
+            self._mark = 0
+            self._set_mark(1)
+            self._gathering.remove(self)
+
+    def look(self) -> None:
+        """Read what there is, if that is what the pump waits for."""
+        if self._readable is not None and self._readable.active:
+            self.on_readable()
 
     def _splice(self, pipe: pipes.Pipe) -> None:
         session = self.session
         try:
-            count = pipe.fill(self.source.fileno(), len(self._scratch))
+            count = pipe.fill(self.source.fileno(), self._size)
         except BlockingIOError:
             return
         except OSError as error:
@@ -258,7 +324,13 @@ class Pump:
             self._source_ended()
             return
         session.moved(self, count)
-        if not self._empty(pipe) and self._pipe is not None:
+        if self._mark:
+            self._move_mark()
+        if self._empty(pipe):
+            if count == self._size:
+                self._size = min(2 * count, len(self._scratch))
+        elif self._pipe is not None:
+            self._size = min(len(self._scratch), max(FIRST_READ, count - pipe.held))
             self._readable.stop()
             self._wait_writable()
 
@@ -280,9 +352,11 @@ class Pump:
 
     def _leave_bulk(self) -> None:
         if self._pipe is not None:
+            self.unmark()
             pipes.give_back(self._pipe)
             self._pipe = None
             self._full = BULK_AFTER + 1
+            self._size = min(self._size, COPY_MOST)
 
     def on_writable(self) -> None:
         """The sink takes more."""

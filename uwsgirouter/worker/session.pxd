@@ -9,6 +9,7 @@ from uwsgirouter.worker.relay cimport Pump
 cdef int _DONTWAIT, _FLAGS, _UNIX, _EAGAIN, _EINPROGRESS
 
 cdef object _BODY, _MAP, _QUEUE, _WAKE, _ADOPTED, _NO_NODE, _UNCONFIRMED
+cdef long long LARGE
 cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _RULES, _ANSWER, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
 cdef int _REQUESTS, _ANSWERED, _RX, _TX
 

@@ -28,7 +28,9 @@ from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import LENGTH_UNKNOWN, decode_vars, scan, value_of
 from uwsgirouter.worker.adoption import ASK_AGAIN, end_adoption, hung_up, let_go, may_have_begun
 from uwsgirouter.worker.body import Buffering
+from uwsgirouter.worker.gathering import WHOLE
 from uwsgirouter.worker.heading import Heading
+from uwsgirouter.worker.pacing import LARGE, unpaced
 from uwsgirouter.worker.patience import LINGER_TOTAL, expire
 from uwsgirouter.worker.phases import FINDING, Phase
 from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
@@ -353,6 +355,8 @@ class Session:
         self.router.inflight[node.id] += 1
         if self.choice is not None:
             self.choice.check(node)
+        if self.left > LARGE or self.body is not None:
+            unpaced(upstream, node.sockaddr)
         code = upstream.connect_ex(node.sockaddr)
         if code == _EAGAIN:
             # Not as EAGAIN, which would be a BlockingIOError: nothing is under way that could be waited for.
@@ -533,6 +537,10 @@ class Session:
             return
         cells[_RX] += count
         self.left = self.left - count if self.left >= count else STREAMING
+
+    def awaited(self, pump: Pump) -> int:
+        """Bytes that the source still sends for sure, WHOLE if its end comes behind them, 0 if nobody knows."""
+        return WHOLE if pump is self.down else max(0, self.left)
 
     def ended(self, pump: Pump) -> None:
         """One side ended and all of it was passed on."""

@@ -12,8 +12,8 @@ from scripts.bench.site import Site
 GIGABYTE = 1e9
 MILLISECONDS = 1e3
 
-DOWNLOAD = Figure("download", "CPU per GB of response body", "ms", most=0.20, guard=0.28)
-UPLOAD = Figure("upload", "CPU per GB of request body", "ms", most=0.20, guard=0.28)
+DOWNLOAD = Figure("download", "CPU per GB of response body", "ms", most=0.20, guard=0.14)
+UPLOAD = Figure("upload", "CPU per GB of request body", "ms", most=0.20, guard=0.20)
 
 
 def transfer(way: Callable[[str, int], None], size: int) -> Load:

@@ -133,7 +133,7 @@ ROWS = (
         unit="bytes",
         low=4096,
         high=16 << 20,
-        default="262144",
+        default="1048576",
     ),
     Option(
         "fastrouter-quiet",
