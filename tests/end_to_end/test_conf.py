@@ -58,10 +58,16 @@ USED_ELSEWHERE = {
     "quickstart.conf",
     "quickstart/hello.py",
     "quickstart/run.py",
+    "routing/basicauth.ini",
+    "routing/collect-header.ini",
+    "routing/first-example.ini",
     "routing/flush.ini",
+    "routing/goto-by-host.ini",
+    "routing/goto.ini",
     "routing/gzip-and-cache.ini",
     "routing/gzip-and-chunked.ini",
     "routing/gzip.ini",
+    "routing/manual.ini",
     "routing/transformations.ini",
 }
 USED_HERE = {

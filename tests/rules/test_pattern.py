@@ -49,6 +49,9 @@ REFUSED = [
     (r"ab(", 2, "missing )"),
     (r"a)", 1, "unbalanced"),
     (r"x[a", 1, "unterminated"),
+    (r"a\B{2}", 3, "nothing to repeat"),
+    (r"a\Z*", 3, "nothing to repeat"),
+    (r"(?m)^+a", 5, "nothing to repeat"),
     (r"\y", 0, "bad escape"),
     ("a\\", 1, "bad escape (end of pattern)"),
 ]

@@ -35,6 +35,11 @@ _LINE = re.compile(rb"(?:\.[*+]\??|\(\.[*+]\??\))(?![*+?{])")
 _REFERENCE = re.compile(rb"\\[1-9]|\(\?P=|\(\?\(")
 _CARET = 0x5E
 
+_LINE_START = rb"(?:\A|(?<=\n)(?!\Z))"
+_TEXT_END = rb"(?=\n?\Z)"
+_NO_EDGE = rb"(?!\b)"
+_ANCHORS = (_LINE_START, _TEXT_END, _NO_EDGE)
+"""What stands for an anchor that ``re`` has not, or has otherwise. None can be repeated."""
 _VERTICAL = rb"\n\x0b\x0c\r\x85"
 
 _ESCAPES = {
@@ -242,7 +247,7 @@ class _Reader:
             comment = self._text[self._at : end if end >= 0 else len(self._text)]
             self._put(b"", len(comment))
         elif sign == b"^" and b"m" in mode:
-            self._put(rb"(?:\A|(?<=\n)(?!\Z))", 1)  # not behind a newline at the very end
+            self._put(_LINE_START, 1)  # not behind a newline at the very end
         else:
             if sign == b")" and len(self._modes) > 1:
                 self._modes.pop()
@@ -261,6 +266,8 @@ class _Reader:
                 return
             most = (found[2] or b",").decode()
             raise self._fail(f"PCRE's versions differ in what this is; write {{0{most}}}, or \\{{{most}\\}}")
+        if self._out and self._out[-1] in _ANCHORS:
+            raise self._fail("nothing to repeat")
         size = len(found[0]) if found else 1
         after = self._text[self._at + size : self._at + size + 1]
         if after == b"+" and not _ATOMIC:
@@ -276,11 +283,11 @@ class _Reader:
         if letter in _ESCAPES:
             raise self._fail(f"re has no \\{letter.decode()}; {_ESCAPES[letter]}")
         if letter == b"Z" and not in_class:
-            self._put(rb"(?=\n?\Z)", 2)
+            self._put(_TEXT_END, 2)
         elif letter == b"z" and not in_class:
             self._put(rb"\Z", 2)
         elif letter == b"B" and not in_class:
-            self._put(rb"(?!\b)", 2)  # before Python 3.14, \B is nowhere in an empty text
+            self._put(_NO_EDGE, 2)  # before Python 3.14, \B is nowhere in an empty text
         elif letter == b"v":
             self._put(_VERTICAL if in_class else b"[" + _VERTICAL + b"]", 2)
             return True

@@ -33,6 +33,9 @@ SUBJECTS = {
 NAMES = tuple(subject.variable for subject in SUBJECTS.values())
 """The variables, by number."""
 
+ANSWERED = (b"SERVER_PROTOCOL", b"REQUEST_METHOD")
+"""What every answer looks at."""
+
 HOST, ADDRESS = b"HTTP_HOST", b"REMOTE_ADDR"
 SERVER_NAME = b"SERVER_NAME"
 """What ``host`` looks at when there is no HTTP_HOST."""

@@ -23,7 +23,7 @@ from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.grammar import KEYS, Rule, take_apart
 from uwsgirouter.rules.headers import Collected, collected
 from uwsgirouter.rules.place import Needs, RulePlace
-from uwsgirouter.rules.subjects import NAMES, SERVER_NAME, SUBJECTS
+from uwsgirouter.rules.subjects import ANSWERED, NAMES, SERVER_NAME, SUBJECTS
 from uwsgirouter.rules.transform import Transform
 from uwsgirouter.settings.judge import raise_all
 from uwsgirouter.settings.settings import Settings
@@ -66,7 +66,7 @@ class Table:
 
     def __init__(self, chains: dict[ChainName, Chain], needs: Needs, headers: Collected) -> None:
         self._chains = chains
-        self.wanted = frozenset(needs.names | {*NAMES, SERVER_NAME})
+        self.wanted = frozenset((*needs.names, *NAMES, SERVER_NAME, *ANSWERED))
         """Variables that are found in one walk over a packet."""
         self.headers = headers
         """Response headers that become variables."""

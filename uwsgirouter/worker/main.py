@@ -169,6 +169,8 @@ class Worker:
         self._beat()
         self.uplink.start()
         self.done.wait()
+        if self.router.rules is not None:
+            self.router.rules.end()
         if self._host is not None:
             self._host.close()
         return STOPPED

@@ -7,6 +7,7 @@ when its piece is out or given up.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -21,13 +22,15 @@ SEND_MOST = 1 << 20
 JOIN_MOST = 65536
 """Bytes that are put together for one system call."""
 
+_OF_A_FILE = frozenset((errno.EIO, errno.EINVAL, errno.EOVERFLOW, errno.ENOMEM, errno.ESTALE))
+"""What sendfile(2) says of the file, and not of the client."""
 _FLAGS = 0x4040
 _LAST_FLAGS = _FLAGS | int(MSG_MORE)
 _WRITE = 2
 
 
-class Shortened(OSError):
-    """A file has become shorter while it was sent: what was promised cannot be kept."""
+class Unreadable(OSError):
+    """A file cannot be read, or has become shorter while it was sent: what was promised cannot be kept."""
 
 
 class Outlet:
@@ -121,9 +124,14 @@ class Outlet:
             return self._sink.send(piece, _FLAGS)
         if not piece.length:
             return 0
-        sent = os.sendfile(self._sink.fileno(), piece.descriptor, piece.offset, min(SEND_MOST, piece.length))
+        try:
+            sent = os.sendfile(self._sink.fileno(), piece.descriptor, piece.offset, min(SEND_MOST, piece.length))
+        except OSError as error:
+            if error.errno in _OF_A_FILE:
+                raise Unreadable(f"a file cannot be sent: {error.strerror}") from None
+            raise
         if not sent:
-            raise Shortened(f"a file ended {piece.length} bytes early")
+            raise Unreadable(f"a file ended {piece.length} bytes early")
         return sent
 
     def _advance(self, sent: int) -> bool:

@@ -17,6 +17,7 @@ from uwsgirouter.worker.relay import Flow
 from uwsgirouter.worker.seeking import give_up_vassal
 
 if TYPE_CHECKING:
+    from uwsgirouter.worker.routed import Routed
     from uwsgirouter.worker.session import Session
 
 LINGER_SILENCE = 2
@@ -28,21 +29,16 @@ _LINGERING = (Phase.LINGER, Phase.LINGER_RESET)
 
 def expire(session: Session) -> None:
     """Called each second for a session that is silent for long, or lingers: give up what took too long."""
-    if session.deadline and session.router.ticks >= session.deadline and session.phase not in _LINGERING:
-        _overdue(session)
+    routed = session.routed
+    if routed is None or session.phase in _LINGERING:
+        _BY_PHASE.get(session.phase.name, _ignore)(session)
+    elif session.deadline and session.router.ticks >= session.deadline:
+        session.deadline = 0
+        routed.give_up(Cause.HARAKIRI)
+    elif routed.waits:
+        _ruling(session, routed)
     else:
         _BY_PHASE.get(session.phase.name, _ignore)(session)
-
-
-def _overdue(session: Session) -> None:
-    """Its rules gave it so many seconds."""
-    session.deadline = 0
-    if session.phase is Phase.RELAY:
-        session.abort(Cause.HARAKIRI, "")
-    elif session.phase is Phase.ANSWER:
-        session.close()
-    else:
-        session.fail(Cause.HARAKIRI)
 
 
 def _lingering(session: Session) -> None:
@@ -82,6 +78,8 @@ def _relaying(session: Session) -> None:
     if session.silence > session.router.idle_timeout:
         if session.down is not None and session.down.flow is Flow.ENDED:
             session.close()  # the answer is complete; the client kept its own direction open
+        elif session.routed is not None:
+            session.routed.give_up(Cause.IDLE_TIMEOUT)
         else:
             session.abort(Cause.IDLE_TIMEOUT, "")
 
@@ -91,15 +89,19 @@ def _mapping(session: Session) -> None:
         session.fail(Cause.MAPPER_TIMEOUT)
 
 
-def _ruling(session: Session) -> None:
-    if session.silence > session.router.first_byte_timeout:
-        session.fail(Cause.RULES_TIMEOUT)
+def _ruling(session: Session, routed: Routed) -> None:
+    """A rule is waited for, in any phase; the seconds that rules of the request gave it count from its beginning."""
+    patience = routed.exchange.patience
+    if patience is not None and session.phase is Phase.RULES and session.silence >= patience:
+        routed.give_up(Cause.HARAKIRI)
+    elif session.silence > session.router.first_byte_timeout:
+        routed.give_up(Cause.RULES_TIMEOUT)
 
 
 def _answering(session: Session) -> None:
-    """Rules that are asked for an answer, or a client that does not read it."""
-    if session.silence > session.router.idle_timeout:
-        session.close()
+    """A client that does not read what rules made for it."""
+    if session.silence > session.router.idle_timeout and session.routed is not None:
+        session.routed.give_up(Cause.IDLE_TIMEOUT)
 
 
 def _waking(session: Session) -> None:
@@ -130,7 +132,6 @@ def _ignore(session: Session) -> None:
 _BY_PHASE = {
     "PACKET": _reading,
     "BODY": _gathering,
-    "RULES": _ruling,
     "MAP": _mapping,
     "WAKE": _waking,
     "CONNECT": _connecting,

@@ -4,7 +4,7 @@ One idea: rules only say what is to happen (rules/exchange.py, rules/response.py
 another key, a node, a target in place of nodes, an answer, a response that is looked at. A table that may wait is run
 in a greenlet, any other within the session's own step. Sessions whose rules said nothing are let go of at once and cost
 nothing more. Invariants: the final chain runs once for each exchange that is kept; a greenlet of a session that is over
-is killed.
+is killed; whatever a rule raises, or however long it takes, ends in an answer while nothing of one is out.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ import gevent
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.mappers.mountpoints import path_of
-from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import scan
 from uwsgirouter.rules.base import ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange, Speech, Target
 from uwsgirouter.rules.response import Piece, Stage
+from uwsgirouter.rules.stage import OPEN
 from uwsgirouter.worker.filter import Filter
-from uwsgirouter.worker.outlet import Outlet
+from uwsgirouter.worker.outlet import Outlet, Unreadable
 from uwsgirouter.worker.phases import Phase
 from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.seeking import see_client
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FAREWELL = 2.0
+"""Seconds that a worker which leaves gives final chains that wait."""
+
 
 class Rules:
     """The rules of one worker: ``table``, and the greenlets of sessions whose rules wait."""
@@ -50,6 +54,7 @@ class Rules:
         self.table = table
         self.host = host
         self._greenlets: dict[Session, Any] = {}
+        self._finishing: set[Any] = set()
         self._say = Throttle(log.block, 1)
         self._waits = table.waits(ChainName.REQUEST)
         self.response_waits = table.waits(ChainName.ERROR) or table.waits(ChainName.RESPONSE)
@@ -59,32 +64,45 @@ class Rules:
         """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
-        if not self._waits:
-            routed.decided(self.table.run(ChainName.REQUEST, exchange))
-            return
-        session.phase = Phase.RULES
-        see_client(session)
-        self.run(session, True, partial(self.table.run, ChainName.REQUEST, exchange), routed.decided)
+        if self._waits:
+            session.phase = Phase.RULES
+            see_client(session)
+        self.run(session, self._waits, partial(self.table.run, ChainName.REQUEST, exchange), routed.decided)
 
     def run(self, session: Session, waits: bool, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """``then(work())``: at once, or in a greenlet. A session has one greenlet at most."""
         if waits:
             self._greenlets[session] = gevent.spawn(self._run, session, work, then)
-        else:
-            then(work())
-
-    def _run(self, session: Session, work: Callable[[], T], then: Callable[[T], None]) -> None:
+            return
         try:
             result = work()
-        except BaseException:
-            if session not in self._greenlets:
-                raise  # it was killed: the session is over
-            del self._greenlets[session]
-            self._say("a rule failed: " + traceback.format_exc(), time.monotonic())
-            session.abandon(Cause.INTERNAL)
+        except Exception:  # noqa: BLE001 - whatever a part does, its request gets an answer, and others are served
+            self._broke(session)
             return
-        if self._greenlets.pop(session, None) is not None:
+        then(result)
+
+    def _run(self, session: Session, work: Callable[[], T], then: Callable[[T], None]) -> None:
+        own = gevent.getcurrent()
+        try:
+            result = work()
+        except BaseException:  # noqa: BLE001 - as above; and who was killed has nobody to tell
+            if self._greenlets.get(session) is own:
+                del self._greenlets[session]
+                self._broke(session)
+            return
+        if self._greenlets.get(session) is own:
+            del self._greenlets[session]
             then(result)
+
+    def _broke(self, session: Session) -> None:
+        """A rule raised what it should not."""
+        self._say("a rule failed: " + traceback.format_exc(), time.monotonic())
+        if session.routed is not None:
+            session.routed.give_up(Cause.INTERNAL)
+
+    def waits_for(self, session: Session) -> bool:
+        """Whether a rule of ``session`` is under way in a greenlet."""
+        return session in self._greenlets
 
     def forget(self, session: Session) -> None:
         """``session`` waits for its rules no more."""
@@ -95,9 +113,15 @@ class Rules:
     def finish(self, exchange: Exchange) -> None:
         """Run the final chain; nobody waits for it."""
         if self._final_waits:
-            gevent.spawn(self._finish, exchange)
+            last = gevent.spawn(self._finish, exchange)
+            self._finishing.add(last)
+            last.link(self._finishing.discard)
         else:
             self._finish(exchange)
+
+    def end(self) -> None:
+        """The worker leaves: let final chains come to their end, for a moment."""
+        gevent.joinall(list(self._finishing), FAREWELL)
 
     def _finish(self, exchange: Exchange) -> None:
         try:
@@ -111,13 +135,15 @@ class Routed:
     """What rules made of one session. Kept as long as they have a say in it."""
 
     __slots__ = (
-        "_is_told",
+        "_is_hurried",
         "_length",
         "_out",
         "_owes",
         "_rules",
         "_session",
+        "_told",
         "_upgrade",
+        "begun",
         "exchange",
         "response",
         "way",
@@ -134,8 +160,12 @@ class Routed:
         self._upgrade = upgrade
         self._out: Outlet | None = None
         self._owes = False
-        self._is_told = False
-        """Whether the failure that is answered has its log line."""
+        self._told: Cause | None = None
+        """The failure that is answered, which has its log line."""
+        self._is_hurried = False
+        """No rule is waited for any more."""
+        self.begun = False
+        """Whether anything of an answer, other than interim ones, is out or on its way."""
 
     # -- the request chain -------------------------------------------------------------------------------------------
 
@@ -165,8 +195,8 @@ class Routed:
         key = self._take_packet()
         if exchange.node:
             self.way = os.fsencode(exchange.node)
-        if not self._is_needed():
-            session.routed = None
+        if not session.router.mount_levels:
+            self._leave_unneeded()
         session.admit(key, self._length, self._upgrade)
 
     def _go_to(self, target: Target) -> None:
@@ -194,7 +224,12 @@ class Routed:
     def _is_needed(self) -> bool:
         """Whether rules have any say in what comes."""
         exchange = self.exchange
-        return bool(self.way) or exchange.chosen is not None or exchange.table.answers or self.sees_response
+        chosen = bool(self.way) or exchange.chosen is not None or exchange.patience is not None
+        return chosen or exchange.table.answers or self.sees_response
+
+    def _leave_unneeded(self) -> None:
+        if not self._is_needed():
+            self._session.routed = None
 
     def find(self) -> Candidates | None:
         """As the mapper's: the nodes for the session. Raises BadKey, BadTarget."""
@@ -207,7 +242,8 @@ class Routed:
         return (lambda key, tried: router.direct.resolve(self.way)) if self.way else router.ask
 
     def path(self) -> bytes:
-        """The path that a mountpoint is looked for in."""
+        """The path that a mountpoint is looked for in; asked once."""
+        self._leave_unneeded()
         return path_of(self.exchange.variable(b"PATH_INFO"), self.exchange.variable(b"REQUEST_URI"))
 
     # -- what the session asks ---------------------------------------------------------------------------------------
@@ -224,25 +260,37 @@ class Routed:
         target = self.exchange.target
         return target is not None and target.speech is not Speech.UWSGI
 
-    def opening(self, data: bytes, end: int) -> bytes:
-        """What a target that speaks no uwsgi gets in place of ``data[:end]``."""
+    def opening(self, data: bytes) -> bytes:
+        """What a target that speaks no uwsgi gets in place of the packet that ``data`` begins with."""
         target = self.exchange.target
         assert target is not None
-        return target.head + data[end:]
+        return target.head + data[4 + data[1] + (data[2] << 8) :]
 
     def passed(self, pump: Pump, count: int) -> None:
         """Bytes of the response were read; those that a plain pump takes are all body."""
         if type(pump) is Pump:
             self.response.body_size += count
 
-    def greeting(self) -> bytes:
-        """What the client hears as soon as the target has accepted: its tunnel is open."""
+    def start(self, down: Pump) -> None:
+        """The request is out: ``down`` begins. The client of a tunnel hears that it is open."""
         target = self.exchange.target
         if target is None or target.speech is not Speech.TUNNEL:
-            return b""
+            down.start()
+        else:
+            self.step(self._greet, partial(self._greeted, down))
+
+    def _greet(self) -> None:
         if self.response.prepare(b"200 Connection established"):
             self.response.write_head()
-        return b"".join(piece for piece in self.response.take() if isinstance(piece, bytes))
+
+    def _greeted(self, down: Pump) -> None:
+        if self.response.stage is not Stage.SENT or self.response.failure is not None:
+            self._owes = self._session.begin_answer()  # rules would not have it
+            self._answer()
+            return
+        greeting = b"".join(piece for piece in self.take() if isinstance(piece, bytes))
+        self._session.moved(down, 0)
+        down.start(greeting)
 
     def filter(self, source: Stream, own_line: bytes) -> Filter:
         """What takes the response of ``source``, perhaps a second node; ``own_line`` goes into its head."""
@@ -252,36 +300,91 @@ class Routed:
 
     def step(self, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Let the rules of the response do ``work``, then go on with ``then``."""
-        if self._rules.response_waits:
-            self._rules.run(self._session, True, work, lambda _: then())
-        else:
-            work()
-            then()
+        self._rules.run(self._session, self._rules.response_waits, work, lambda _: then())
 
     def take(self) -> list[bytes | Piece]:
         """What is ready to be sent."""
-        return self.response.take()
+        output = self.response.take()
+        if output and self.response.stage not in OPEN:
+            self.begun = True
+        return output
+
+    @property
+    def waits(self) -> bool:
+        """Whether a rule is waited for."""
+        return self._rules.waits_for(self._session)
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def give_up(self, cause: Cause, detail: str = "") -> None:
+        """End the session: with an answer while nothing of one is out, else by a reset."""
+        session = self._session
+        if session.phase is Phase.ANSWER:
+            self._give_up_answer(cause, detail)
+        elif self.begun or (session.phase is Phase.RELAY and type(session.down) is Pump):
+            session.abort(cause, detail)
+        else:
+            session.fail(cause, detail)
+
+    def abandon(self, cause: Cause) -> None:
+        """The same, and at once: the session is closed next."""
+        self._is_hurried = True
+        self.give_up(cause)
+
+    def _give_up_answer(self, cause: Cause, detail: str) -> None:
+        self._rules.forget(self._session)
+        if self._out is None:
+            if self._told is None:
+                self._told = cause
+                self._session.tell_failure(cause, detail)
+            self._answer_plainly(self._told)
+        elif self._told is None:
+            self._session.abort(cause, detail)
+        else:
+            self._session.drop()
 
     # -- an answer without a node ------------------------------------------------------------------------------------
 
     def fail(self, cause: Cause, detail: str, owes: bool) -> None:
         """The router's own answer for ``cause``, or what rules make of it. ``owes``: the client has more to send."""
         self._owes = owes
-        self._is_told = True
+        self._told = cause
         self._rules.forget(self._session)
-        head_only = self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
+        self._session.silence = 0
+        if self.response.stage not in OPEN or (self._is_hurried and self._rules.response_waits):
+            self._answer_plainly(cause)
+            return
+        head_only = self._is_head_only()
         page = self._session.router.error_pages
         self.step(lambda: self.response.fail(cause, head_only, page, detail), self._answer)
 
+    def _is_head_only(self) -> bool:
+        return self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
+
+    def _answer_plainly(self, cause: Cause) -> None:
+        """The router's own answer, without asking any rule."""
+        discard(self.response.take())
+        self.response.status = cause.value.status
+        page = self._session.router.error_pages
+        self._send([encode_answer(cause, self._is_head_only())] if page else [])
+
     def _answer(self) -> None:
         session, response = self._session, self.response
-        if response.cut:
+        if response.cut and self._told is None:
             session.abort(response.failure or Cause.RULE_FAILED, response.detail)
             return
-        if response.failure is not None and not self._is_told:
+        if response.cut:
+            session.drop()
+            return
+        if response.failure is not None and self._told is None:
             session.tell_failure(response.failure, response.detail)
+            self._told = response.failure
+        self._send(self.take())
+
+    def _send(self, output: list[bytes | Piece]) -> None:
+        session = self._session
         self._out = Outlet(session.router.loop, session.client, self._answered, self._lost, self._moved)
-        self._out.put(self.response.take())
+        self._out.put(output)
         try:
             if not self._out.flush():
                 return
@@ -294,7 +397,12 @@ class Routed:
         self._session.end_answer(self._owes)
 
     def _lost(self, error: OSError) -> None:
-        self._session.client_gone()
+        if not isinstance(error, Unreadable):
+            self._session.client_gone()
+        elif self._told is None:
+            self._session.abort(Cause.RULE_FAILED, str(error))
+        else:
+            self._session.drop()
 
     def _moved(self) -> None:
         self._session.silence = 0

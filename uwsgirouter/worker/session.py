@@ -436,7 +436,7 @@ class Session:
         elif routed is not None and routed.exchange.chosen is not None:
             modifier1, modifier2 = routed.exchange.chosen
         if routed is not None and routed.speaks_otherwise:
-            data = routed.opening(data, self._end)
+            data = routed.opening(data)
         elif (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
             data = bytes((modifier1, data[1], data[2], modifier2)) + data[4:]
         heading = self.choice.header(self, node) if self.choice is not None else b""
@@ -458,7 +458,9 @@ class Session:
         if heading:
             self.watch(upstream, 1, Heading(self, down, upstream, heading).on_readable)
         elif routed is not None:
-            self._start_routed(down, routed.greeting())
+            routed.start(down)
+            if self.down is not down:
+                return  # rules have ended it
         else:
             down.start()
         if self.body is not None and self.body.spool is not None:
@@ -470,11 +472,6 @@ class Session:
             self._start_up(upstream, data[sent:])
         else:
             router.watch_later(self)
-
-    def _start_routed(self, down: Pump, greeting: bytes) -> None:
-        if greeting:
-            self.moved(down, 0)
-        down.start(greeting)
 
     def _send_with_client(self, upstream: Stream, data: bytes) -> int:
         self.passed = True
@@ -768,6 +765,10 @@ class Session:
     def abort(self, cause: Cause, detail: str) -> None:
         """A response that cannot be completed must not look complete: reset the client's connection."""
         self.router.aborted(self, cause, detail, self.node, self.attempts)
+        self.drop()
+
+    def drop(self) -> None:
+        """The same for a failure that is told already."""
         self._reset_client()
         self.close()
 
@@ -798,7 +799,9 @@ class Session:
         """Give up at once (a bug, a fast stop): an answer if none was begun, a reset of one that was."""
         phase = self.phase
         try:
-            if phase is _RELAY:
+            if self.routed is not None and phase not in (_LINGER, _LINGER_RESET, _CLOSED):
+                self.routed.abandon(cause)
+            elif phase is _RELAY:
                 self.abort(cause, "")
             elif phase in (_CONNECT, _WAIT, _BODY, *FINDING) or (phase is _PACKET and self.packet):
                 self.fail(cause)

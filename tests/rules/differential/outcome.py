@@ -112,32 +112,43 @@ def framed_head(outcome: Outcome) -> list[bytes]:
 
 
 def unframed(outcome: Outcome) -> bytes:
-    """The body without its transfer and content codings, which must be whole. The last one in the head is undone
-    first.
+    """The body without its transfer and content codings, of which the last one in the head is undone first. A body that
+    does not keep its word stays as it is.
     """
     body = outcome.body
-    for line in reversed(outcome.head):
-        if line == b"Transfer-Encoding: chunked":
-            body = dechunked(body)
-        if line == b"Content-Encoding: gzip":
-            unpacking = zlib.decompressobj(wbits=31)
-            body = unpacking.decompress(body)
-            assert unpacking.eof and not unpacking.unused_data
+    try:
+        for line in reversed(outcome.head):
+            if line == b"Transfer-Encoding: chunked":
+                body = dechunked(body)
+            if line == b"Content-Encoding: gzip":
+                body = gunzipped(body)
+    except (ValueError, zlib.error):
+        return outcome.body
     return body
 
 
+def gunzipped(body: bytes) -> bytes:
+    """The content of a gzip stream. ValueError, zlib.error when it is none, or is cut."""
+    unpacking = zlib.decompressobj(wbits=31)
+    content = unpacking.decompress(body)
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError(body)
+    return content
+
+
 def dechunked(body: bytes) -> bytes:
-    """The body of a chunked one."""
+    """The body of a chunked one. ValueError when it is none, or is cut."""
     pieces = []
     while True:
         size, _, body = body.partition(b"\r\n")
         count = int(size, 16)
-        assert size == b"%X" % count
         pieces.append(body[:count])
-        assert body[count : count + 2] == b"\r\n"
+        if size != b"%X" % count or body[count : count + 2] != b"\r\n":
+            raise ValueError(body)
         body = body[count + 2 :]
         if not count:
-            assert not body
+            if body:
+                raise ValueError(body)
             return b"".join(pieces)
 
 
