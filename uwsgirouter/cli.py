@@ -50,7 +50,7 @@ def _command(argv: Sequence[str]) -> int:
         _warn(settings)
         if is_served(settings):
             means_for(settings)
-        rules = load_rules(settings, lambda text: None)
+        rules = load_rules(settings, lambda text: print(f"uwsgirouter: warning: {text}", file=sys.stderr))
         for line in rules.describe() if rules else ():
             print(line)
         print(report.check_text(settings, source.inherits_sockets), end="")

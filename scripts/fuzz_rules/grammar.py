@@ -308,11 +308,16 @@ def tables(draw: st.DrawFn) -> Table:
     # uWSGI loses the body of what the error chain answers when a transformation holds it.
     lines = _without(lines, TRANSFORMATIONS if "error" in chains else _but_first(lines))
     if _without(lines, TRANSFORMATIONS) != lines:
-        lines = _without(lines, LENGTHS)
+        # It also loses what a transformation would add to the end of an answer of the response chain.
+        lines = [line for line in _without(lines, LENGTHS) if not (line.startswith("response") and _answers(line))]
         asks = [_plain(asked) for asked in asks]
     if "response" in chains:
         lines.append(f"response-route-label = {END}-{{case}}")
     return Table(tuple(lines), tuple(asks))
+
+
+def _answers(line: str) -> bool:
+    return any(f" {action}" in line for action in ("redirect", "return:", "break:"))
 
 
 def _plain(asked: Ask) -> Ask:

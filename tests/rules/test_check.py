@@ -91,3 +91,14 @@ def test_without_rules_no_part_is_loaded(files: Files, project: Path) -> None:
         command, env={**os.environ, "PYTHONPATH": str(project)}, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "None []\n"
+
+
+def test_a_note_is_no_doubt(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = HEAD + "route-run = logvar:a=b\n"
+    files.write("router.conf", rules)
+    code, _, err = check(capsys, "-c", "router.conf")
+    assert code == 0
+    assert err.startswith("uwsgirouter: warning: the router writes no log of requests") and "(router.conf:4)" in err
+    said: list[str] = []
+    load_rules(files.load(rules), said.append)
+    assert len(said) == 1

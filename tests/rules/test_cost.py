@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
@@ -23,6 +24,8 @@ RULES = [
     "route-if = contains:${{HTTP_ACCEPT}};zstd{n} log:x",
     "route-if-not = empty:${{HTTP_X_FORWARDED_FOR}} log:x",
 ]
+SLOWER = 10 if sys.gettrace() else 1
+"""Coverage looks at each line."""
 AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36"
 
 
@@ -46,7 +49,7 @@ def test_200_rules_load_in_no_time() -> None:
     settings = Settings.listed([(name, text, "x:1") for name, _, text in lines])
     Table.build(settings, print)  # imports the parts
     built = cpu(lambda: Table.build(Settings.listed([*settings.sequence({name for name, *_ in lines})]), print), 1)
-    assert built < 0.1  # measured: see docs/routing.md
+    assert built < 0.1 * SLOWER  # measured: 6 ms
 
 
 def per_request(lines: list[str]) -> float:
@@ -61,11 +64,11 @@ def per_request(lines: list[str]) -> float:
 
 def test_a_rule_that_does_not_match_costs_little() -> None:
     few, many = per_request(rules(20)), per_request(rules(220))
-    assert (many - few) / 200 < 2e-6  # measured: 0.3 microseconds
+    assert (many - few) / 200 < 2e-6 * SLOWER  # measured: 0.3 microseconds
 
 
 def test_a_chain_of_20_rules_costs_a_quarter_of_a_small_request() -> None:
-    assert per_request(rules(20)) < 60e-6  # measured: 11 microseconds compiled, 16 as Python
+    assert per_request(rules(20)) < 60e-6 * SLOWER  # measured: 11 microseconds compiled, 16 as Python
 
 
 def test_a_long_agent_is_no_square() -> None:

@@ -57,3 +57,10 @@ def test_harakiri_and_the_log_of_requests() -> None:
 def test_donotoffload_is_so_without_being_done() -> None:
     play = Playground("route-run = donotoffload:")
     assert play.get().status == 200 and not play.warnings
+
+
+def test_what_is_for_a_log_of_requests_is_told_once() -> None:
+    play = Playground("route = ^/a logvar:a=b\nroute-run = log:\nroute-run = donotlog:")
+    assert not play.warnings
+    (notice,) = play.table.notices
+    assert notice.startswith("the router writes no log of requests") and notice.endswith("(rules:1, rules:3)")

@@ -23,6 +23,7 @@ from tests.worker.scarcity import without_descriptors
 from tests.worker.site import Site
 
 MEGABYTE = 1 << 20
+CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
 BIG = os.urandom(4 * MEGABYTE)
 
 PARTS = '''\
@@ -75,7 +76,7 @@ route = /exploding exploding:
 route = /seen addheader:X-Seen: yes
 route = /harakiri harakiri:1
 route = /boom/request boom:request
-route = /file file:filename=${HTTP_X_FILE}
+route = ^/file file:filename=${HTTP_X_FILE}
 route = /http httpdumb:${HTTP_X_NODE}
 route = /tunnel httpconnect:${HTTP_X_NODE}
 route = /node node:${HTTP_X_NODE}
@@ -99,6 +100,9 @@ final-route = /slow/final log:final of ${PATH_INFO}
 """
 
 
+TIMEOUTS = ("fastrouter-timeout = 10", "fastrouter-first-byte-timeout = 1", "fastrouter-idle-timeout = 1")
+
+
 class Ruled(Site):
     """A site with the parts above. The clients' timeouts are short."""
 
@@ -111,8 +115,9 @@ class Ruled(Site):
         (about / "entry_points.txt").write_text("[uwsgirouter.rules]\nhostile = hostile_parts\n")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
-            super().__init__(servers, "fastrouter-timeout = 3", *lines, *rules.splitlines(), announced=False)
-        self.fetch("warm.example")
+            super().__init__(servers, *TIMEOUTS, *lines, *rules.splitlines(), announced=False)
+        with asked(self, "/") as client:  # what is opened once is open now
+            client.read_all()
         self.baseline = self.descriptors()
 
     def count(self, word: str) -> int:
@@ -149,6 +154,12 @@ def quick(started: Servers) -> Ruled:
 def slow(started: Servers) -> Ruled:
     """Its rules run in greenlets."""
     return Ruled(started, WAITING + COMMON)
+
+
+@pytest.fixture(scope="module")
+def buffering(started: Servers) -> Ruled:
+    """It has bodies here before it asks a node, larger ones in files."""
+    return Ruled(started, COMMON, "fastrouter-post-buffering = 1000", "fastrouter-error-pages = false")
 
 
 @pytest.fixture(params=["quick", "slow"])
@@ -330,8 +341,9 @@ def test_a_client_that_does_not_read_its_file(both: Ruled, tmp_path: Path) -> No
     path = tmp_path / "big"
     with path.open("wb") as file:
         file.truncate(64 * MEGABYTE)
+    before = both.count("idle-timeout")
     with both.telling_once("idle-timeout"), asked(both, "/file", extra=file_of(path), receive_buffer=65536) as client:
-        wait_until(lambda: both.count("idle-timeout"), 10, "the client is let go")
+        wait_until(lambda: both.count("idle-timeout") > before, 10, "the client is let go")
         assert client.read_all()[1] is End.RESET, "what it has does not look whole"
 
 
@@ -383,20 +395,44 @@ class Web:
 
 
 @pytest.mark.parametrize(
-    "answered",
+    ("answered", "body"),
     [
-        b"Content-Length: 5\r\n\r\nhello",
-        b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        (b"200 OK\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+        (b"200 OK\r\nContent-Length: 5\r\n\r\nhello, and more", b"hello"),
+        (b"200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", CHUNKS),
+        (b"304 Not Modified\r\nContent-Length: 5\r\n\r\n", b""),
+        (b"204 No Content\r\n\r\n", b""),
     ],
-    ids=["counted", "chunked"],
+    ids=["counted", "counted badly", "chunked", "unchanged", "empty"],
 )
-def test_an_answer_of_a_server_that_stays_ends_where_it_says(both: Ruled, answered: bytes) -> None:
-    failures = both.stats().causes
-    with Web(b"HTTP/1.1 200 OK\r\n" + answered) as web:
-        reply = ask(both, "/http", extra=[(b"HTTP_X_NODE", web.address.encode())])
-    assert reply.status == 200 and b"hello" in reply.body
-    both.at_rest()
-    assert both.stats().causes == failures
+def test_an_answer_of_a_server_that_stays_ends_where_it_says(quick: Ruled, answered: bytes, body: bytes) -> None:
+    with Web(b"HTTP/1.1 " + answered) as web, quick.servers.client(quick.tcp) as client:
+        client.send_packet(get("any.example", "/http", extra=[(b"HTTP_X_NODE", web.address.encode())]))
+        data, end = client.read_all()
+    assert (data.partition(b"\r\n\r\n")[2], end) == (body, End.EOF)
+    quick.at_rest()
+
+
+@pytest.mark.parametrize("size", [5, 500, 5000])
+@pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
+def test_a_buffered_body_reaches_an_http_server(buffering: Ruled, size: int, apart: bool) -> None:
+    with Web(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as web, buffering.servers.client(buffering.tcp) as client:
+        variables = post("any.example", size, "/http", [(b"HTTP_X_NODE", web.address.encode())])
+        client.send_packet(variables, BIG[: 0 if apart else size])
+        if apart:
+            wait_until(lambda: buffering.descriptors() > buffering.baseline, 10, "the packet is there")
+            client.send(BIG[:size])
+        reply = client.reply()
+    assert (reply.status, web.got.partition(b"\r\n\r\n")[2]) == (200, BIG[:size])
+    buffering.at_rest()
+
+
+def test_what_follows_a_body_is_no_request(quick: Ruled) -> None:
+    with Web(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as web, quick.servers.client(quick.tcp) as client:
+        variables = post("any.example", 5, "/http", [(b"HTTP_X_NODE", web.address.encode())])
+        client.send_packet(variables, b"helloGET /smuggled HTTP/1.0\r\n\r\n")
+        client.reply()
+    assert web.got.endswith(b"\r\n\r\nhello")
 
 
 def test_a_tunnel_whose_response_rules_wait(slow: Ruled) -> None:
@@ -412,3 +448,38 @@ def test_a_tunnel_whose_response_rules_wait(slow: Ruled) -> None:
                 while not head.endswith(b"\r\n\r\npong"):
                     head += client.read_some()
     slow.at_rest()
+
+
+def tunnelled(connection: Connection) -> None:
+    connection.read_until_eof()
+
+
+# -- clients that leave --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("leave", ["reset", "close"])
+@pytest.mark.parametrize("path", ["/slow/request", "/node/slow/response", "/slow/error", "/node/fixcl", "/tunnel"])
+def test_a_client_that_leaves_takes_its_rules_along(slow: Ruled, path: str, leave: str) -> None:
+    handler = half if "node" in path else tunnelled
+    node = slow.node(handler)
+    before = slow.stats().numbers["clients gone"]
+    with asked(slow, path, node) as client:
+        wait_until(lambda: slow.descriptors() > slow.baseline, 10, "it is served")
+        getattr(client, leave)()
+    slow.at_rest()
+    assert slow.stats().numbers["clients gone"] <= before + 1
+    node.expect_errors()
+
+
+def test_a_client_that_ends_its_direction_gets_its_answer(slow: Ruled) -> None:
+    with asked(slow, "/slow/request") as client:
+        client.half_close()
+        assert cause_of(client.reply()) == (504, "rules-timeout")
+    slow.at_rest()
+
+
+# -- rules beside other options ------------------------------------------------------------------------------------
+
+
+def test_a_rewritten_path_has_its_mountpoint(started: Servers) -> None:
+    rules = "fastrouter-use-code-string = 0\n"

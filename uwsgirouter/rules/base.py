@@ -119,6 +119,9 @@ class Place(Protocol):
     def jumps(self, target: bytes) -> None:
         """What is built here goes to ``target``, always: warns when there is no such label (or number) further down."""
 
+    def note(self, text: str) -> None:
+        """Something that is as it should be, and yet worth a line at start; one for all rules with the same text."""
+
     def warn(self, text: str) -> None:
         """Something to tell the operator at start: a line of the log, an error under --check."""
 

@@ -39,19 +39,25 @@ def is_chunked(headers: Headers) -> bool:
 class Counted:
     """A body of a length that its head tells, or that lasts as long as the connection (``length`` is None)."""
 
-    def __init__(self, length: int | None) -> None:
+    def __init__(self, length: int | None, exact: bool = False) -> None:
         self._left = length
+        self._exact = exact
 
     @classmethod
-    def of(cls, headers: Headers, bodiless: bool) -> Counted:
-        """By Content-Length; ``bodiless``: there is none, whatever the head says (HEAD, 204, 304)."""
+    def of(cls, headers: Headers, bodiless: bool, exact: bool = False) -> Counted:
+        """By Content-Length; ``bodiless``: there is none, whatever the head says (HEAD, 204, 304).
+
+        ``exact``: what comes behind it is dropped.
+        """
         value = headers.value(b"content-length")
         known = not bodiless and value is not None and value.isdigit() and len(value) < 19
-        return cls(int(value) if known and value is not None else None)
+        return cls(int(value) if known and value is not None else None, exact)
 
     def feed(self, data: bytes) -> bytes:
         """More of the body; its content."""
         if self._left is not None:
+            if self._exact:
+                data = data[: self._left]
             self._left -= len(data)
         return data
 
@@ -59,6 +65,11 @@ class Counted:
     def whole(self) -> bool:
         """Whether the body may end here."""
         return self._left is None or self._left <= 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the body ends here, whatever else may come."""
+        return self._left is not None and self._left <= 0
 
 
 class Chunked:
@@ -73,6 +84,11 @@ class Chunked:
     def whole(self) -> bool:
         """Whether the last chunk was there."""
         return self._at in (_At.TRAILER, _At.END)
+
+    @property
+    def over(self) -> bool:
+        """Whether the body ends here, trailer included."""
+        return self._at is _At.END
 
     def feed(self, data: bytes) -> bytes:
         """More of the body; its content. Raises :class:`BadFraming`."""

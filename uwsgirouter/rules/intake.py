@@ -22,30 +22,45 @@ _SWITCHING = 101
 class Intake:
     """Feeds ``response`` with one node's answer."""
 
-    __slots__ = ("_framing", "_reader", "_response", "transparent")
+    __slots__ = ("_framing", "_measure", "_reader", "_response", "transparent")
 
     def __init__(self, response: Response) -> None:
         self._response = response
         self._reader = HeadReader()
         self._framing: Framing | None = None
+        self._measure: Framing | None = None
+        """What finds the end of a body that passes as it is."""
         self.transparent = False
 
     @property
     def whole(self) -> bool:
         """Whether the answer may end here."""
-        return self._framing is not None and self._framing.whole
+        framing = self._measure or self._framing
+        return framing is not None and framing.whole
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer ends here by its own word, so that nothing behind it is of interest."""
+        framing = self._measure or self._framing
+        return framing is not None and (framing.over or self._response.is_bodiless)
 
     def feed(self, data: bytes) -> None:
         """More bytes of the node."""
         if self._framing is None:
             data = self._feed_head(data)
-        framing = self._framing
-        if not data or framing is None or self._response.stage is Stage.ENDED:
+        response, framing = self._response, self._framing
+        if framing is None or response.stage is Stage.ENDED:
             return
-        try:
-            self._response.write(framing.feed(data))
-        except BadFraming as error:
-            self._response.fail(Cause.BAD_ANSWER, detail=str(error))
+        if data:
+            try:
+                if self._measure is not None:
+                    self._measure.feed(data)
+                response.write(framing.feed(data))
+            except BadFraming as error:
+                response.fail(Cause.BAD_ANSWER, detail=str(error))
+                return
+        if response.is_of_a_server and self.over:
+            response.complete()  # a server that keeps its connections does not end with its answer
 
     def _feed_head(self, data: bytes) -> bytes:
         """Bytes of the head; what came behind it."""
@@ -78,7 +93,10 @@ class Intake:
             headers.remove(b"transfer-encoding")
             self._framing = Chunked()
         elif changes:
-            self._framing = Counted.of(head.headers, response.is_bodiless)
+            self._framing = Counted.of(head.headers, response.is_bodiless, response.is_of_a_server)
+        elif response.is_of_a_server and head.status != _SWITCHING:
+            self._framing = Counted(None) if chunked else Counted.of(head.headers, response.is_bodiless, exact=True)
+            self._measure = Chunked() if chunked else None
         else:
             self._framing = Counted(None)  # nobody counts what may pass unseen
             self.transparent = True

@@ -20,16 +20,17 @@ HEADERS = ("collect-header", "pull-header")
 
 
 def load_rules(settings: Settings, warn: Callable[[str], None]) -> Table | None:
-    """The table, None without rules. ``warn`` gets what the operator should know; where the reading is strict (as it is
-    under --check), that is an error. Raises :class:`ConfigError`.
+    """The table, None without rules. ``warn`` gets what the operator should know; what cannot be meant as it stands is
+    an error where the reading is strict (as it is under --check). Raises :class:`ConfigError`.
     """
     if not any(settings.is_set(option) for option in (*RULES, *HEADERS)):
         return None
     from uwsgirouter.rules.table import Table
 
-    if not settings.flag("strict"):
-        return Table.build(settings, warn)
-    doubts: list[ConfigError] = []
-    table = Table.build(settings, lambda text: doubts.append(ConfigError(text)))
-    raise_all(doubts)
+    doubts: list[str] = []
+    table = Table.build(settings, doubts.append)
+    if settings.flag("strict"):
+        raise_all([ConfigError(text) for text in doubts])
+    for text in (*doubts, *(table.notices if table else ())):
+        warn(text)
     return table

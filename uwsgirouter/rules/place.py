@@ -37,6 +37,8 @@ class Needs:
     waits: set[ChainName] = field(default_factory=set)
     scripts: bool = False
     """Whether functions of the operator's scripts may be called."""
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """What is worth a line at start, and the places that it is about."""
 
 
 @dataclass
@@ -90,6 +92,10 @@ class RulePlace:
             shown = f"rule {position}"
         if position <= self.number:
             self.say(f"{shown} is not further down (a goto only jumps forward); a request that comes here ends")
+
+    def note(self, text: str) -> None:
+        """One line at start for all rules with the same text, and no error under --check."""
+        self.needs.notes.setdefault(text, []).append(self.where)
 
     def warn(self, text: str) -> None:
         """A line of the log at start, an error under --check."""

@@ -47,7 +47,7 @@ class Response(Writer):
             or self._added
             or self._removed
             or self._pipeline is not None
-            or self._is_of_a_server
+            or self.is_of_a_server
         )
 
     @property
@@ -55,6 +55,11 @@ class Response(Writer):
         """Whether the rest of the node's bytes may be passed on as they are, without :meth:`feed`."""
         intake = self._intake
         return intake is not None and intake.transparent and self.stage in (Stage.SENT, Stage.RAW)
+
+    @property
+    def over(self) -> bool:
+        """Whether a node's answer is whole by its own word."""
+        return self._intake is not None and self._intake.over
 
     def reset(self) -> None:
         """A node's answer begins, perhaps after one that did not: what rules prepared and did not send is void."""
@@ -138,13 +143,13 @@ class Response(Writer):
         return self._open()
 
     @property
-    def _is_of_a_server(self) -> bool:
+    def is_of_a_server(self) -> bool:
         """Whether an HTTP server answers, not a node."""
         target = self.exchange.target
         return target is not None and bool(target.head) and not target.untouched
 
     def _line_of(self, head: Head) -> bytes:
         """A node's status line as it came; that of an HTTP server speaks the client's version, as uWSGI's does."""
-        if not self._is_of_a_server or self.failure is not None:
+        if not self.is_of_a_server or self.failure is not None:
             return head.line
         return status_line(self.exchange.variable(b"SERVER_PROTOCOL"), head.line.partition(b" ")[2].lstrip())

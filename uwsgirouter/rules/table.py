@@ -72,6 +72,8 @@ class Table:
         """Response headers that become variables."""
         self.scripts = needs.scripts
         """Whether rules call functions of scripts, which each worker then has to run."""
+        self.notices = tuple(f"{text} ({', '.join(places)})" for text, places in needs.notes.items())
+        """Lines for the start."""
         later = (ChainName.ERROR, ChainName.RESPONSE, ChainName.FINAL)
         self.answers = bool(headers) or any(chains[name].steps for name in later)
         """Whether every response of the router must be seen."""

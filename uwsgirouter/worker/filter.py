@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.rules.response import Stage
-from uwsgirouter.worker.outlet import Outlet
+from uwsgirouter.worker.outlet import Outlet, Unreadable
 from uwsgirouter.worker.relay import Flow, Pump
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Filter(Pump):
 
     def _push(self) -> None:
         try:
-            out = self._out.flush(last=self._is_over)
+            out = self._out.flush(last=self._is_over and not self._routed.response.cut)
         except OSError as error:
             self._sink_failed(error)
             return
@@ -181,15 +181,23 @@ class Filter(Pump):
     # -- faults ----------------------------------------------------------------------------------------------------
 
     def _source_lost(self, error: OSError) -> None:
-        """A reset. While nothing is out, the client can still be told."""
+        """A reset. Behind a whole answer it is an end; while nothing is out, the client can still be told."""
         self._pause()
-        if self._routed.response.stage is Stage.PREPARED:
+        response = self._routed.response
+        if self.flow is Flow.OPEN and response.over:
+            self._lost = None
+            self.flow = Flow.ENDING
+            self._routed.step(response.feed_end, self._ended)
+        elif response.stage is Stage.PREPARED:
             self._session.fail(Cause.NODE_RESET, error.strerror or str(error))
         else:
             self.session.source_failed(self, error)
 
     def _sink_failed(self, error: OSError) -> None:
-        self.session.sink_failed(self, error)
+        if isinstance(error, Unreadable):
+            self._session.abort(Cause.RULE_FAILED, str(error))
+        else:
+            self.session.sink_failed(self, error)
 
     def _moved(self) -> None:
         self.session.silence = 0

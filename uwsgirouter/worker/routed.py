@@ -184,7 +184,7 @@ class Routed:
             self._go_to(exchange.target)
         elif self.response.stage is not Stage.NOTHING:
             self._owes = session.begin_answer()
-            self.step(self.response.complete, self._answer)
+            self._make_answer(self.response.complete)
         elif exchange.broken:
             session.fail(exchange.cause, exchange.broken)
         else:
@@ -264,7 +264,10 @@ class Routed:
         """What a target that speaks no uwsgi gets in place of the packet that ``data`` begins with."""
         target = self.exchange.target
         assert target is not None
-        return target.head + data[4 + data[1] + (data[2] << 8) :]
+        body = data[4 + data[1] + (data[2] << 8) :]
+        if target.speech is Speech.HTTP and not self._upgrade:
+            body = body[: max(0, self._length)]  # the server would take what follows for another request
+        return target.head + body
 
     def passed(self, pump: Pump, count: int) -> None:
         """Bytes of the response were read; those that a plain pump takes are all body."""
@@ -356,7 +359,12 @@ class Routed:
             return
         head_only = self._is_head_only()
         page = self._session.router.error_pages
-        self.step(lambda: self.response.fail(cause, head_only, page, detail), self._answer)
+        self._make_answer(lambda: self.response.fail(cause, head_only, page, detail))
+
+    def _make_answer(self, work: Callable[[], None]) -> None:
+        if self._rules.response_waits:
+            see_client(self._session)
+        self.step(work, self._answer)
 
     def _is_head_only(self) -> bool:
         return self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
@@ -383,6 +391,7 @@ class Routed:
 
     def _send(self, output: list[bytes | Piece]) -> None:
         session = self._session
+        session.unwatch()
         self._out = Outlet(session.router.loop, session.client, self._answered, self._lost, self._moved)
         self._out.put(output)
         try:

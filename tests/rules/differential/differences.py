@@ -44,6 +44,7 @@ NO_LENGTH = "no length is added to 304, nor to an empty answer to HEAD"
 NOT_ASKED = Differs(
     "static-next, cache-continue, rpcnext, rpcblob: once their answer is out the application is not asked", asked=False
 )
+WHOLE = "answers of the error and response chains pass transformations whole (their end is lost)"
 FLUSH = "flush sends what it flushes once"
 FILES = "transformations apply to files that an application sends"
 

@@ -204,5 +204,14 @@ SYSTEM_PLUGINS = ",".join(
         "router_rewrite",
         "router_static",
         "router_cache",
+        "router_uwsgi",
+        "router_http",
+        "router_hash",
+        "router_expires",
+        "router_metrics",
+        "transformation_offload",
+        "rpc",
+        "ping",
+        "signal",
     ]
 )

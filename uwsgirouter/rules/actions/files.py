@@ -9,6 +9,7 @@ Invariant: a descriptor that is opened is handed to the response or closed.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from uwsgirouter.rules.stage import Piece
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 """NONBLOCK: a pipe in the place of a file must not hold the worker up."""
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SCARCE = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM))
 _LENGTHLESS = frozenset(("no_content_length", "no_cl", "nocl"))
 _KEYS = ("filename", "status", "code", "content_type", "mime", "no_headers", *sorted(_LENGTHLESS))
 
@@ -67,10 +69,15 @@ def _check(path: bytes) -> None:
 
 
 def _opened(path: bytes, opener: Opener) -> tuple[int, os.stat_result] | None:
-    """A regular file's descriptor and what is known of it; None: there is no such file for us."""
+    """A regular file's descriptor and what is known of it; None: there is no such file for us.
+
+    Raises :class:`Broken` where that cannot be known, for want of descriptors.
+    """
     try:
         descriptor = opener(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _SCARCE:
+            raise Broken(f"{shown(path)}: {error.strerror}", Cause.OVERLOAD) from None
         return None
     about = os.fstat(descriptor)
     if not stat.S_ISREG(about.st_mode):

@@ -15,6 +15,9 @@ from uwsgirouter.rules.reasons import reason
 _NEXT, _CONTINUE, _BREAK, _GOTO = Verdict.NEXT, Verdict.CONTINUE, Verdict.BREAK, Verdict.GOTO
 
 
+_NO_LOG = "the router writes no log of requests, so logvar and donotlog are only for parts of other packages"
+
+
 @action("continue", "last")
 def go_on(argument: bytes, place: Place) -> Act:
     """No more rules of this chain."""
@@ -92,6 +95,7 @@ def logvar(argument: bytes, place: Place) -> Act:
     if not equals:
         raise BadRule("no =; expected logvar:NAME=VALUE")
     text = place.template(value)
+    place.note(_NO_LOG)
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         exchange.logvars[name] = text(exchange, found)
@@ -103,6 +107,7 @@ def logvar(argument: bytes, place: Place) -> Act:
 @action("donotlog")
 def donotlog(argument: bytes, place: Place) -> Act:
     """No line for this request in the log of requests."""
+    place.note(_NO_LOG)
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         exchange.log_request = False

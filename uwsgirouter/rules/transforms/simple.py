@@ -88,4 +88,5 @@ transformation("forcecl")(_length(True))
 @action("offload")
 def offload(argument: bytes, place: Place) -> Act:
     """Nothing: sending never holds up a worker here, so there is nothing to hand to a thread."""
+    place.note("sending holds up no worker here and needs no thread, so offload does nothing")
     return lambda exchange, found: Verdict.NEXT

@@ -249,3 +249,12 @@ for chain in ("", "error-", "response-", "final-"):
         ask("/x", v=full, status="404 Not Found"),
         ask("/a", v=full, method="HEAD", chunks=[]),
     )
+case(
+    "response-after-error",
+    "error-route-status = 404 redirect:/x\nresponse-route-run = addheader:X-R: ${uwsgi[status]}",
+    ask(status="404 Not Found"),
+    differs=Differs(
+        "labels are those of the chain that runs, also after an answer of the error chain",
+        answer=b"HTTP/1.1 302 Found\r\nLocation: /x\r\nX-R: 302\r\n\r\nMoved",
+    ),
+)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.rules.differential.case import ask, case
-from tests.rules.differential.differences import IN_LOG, logged
+from tests.rules.differential.case import Differs, ask, case
+from tests.rules.differential.differences import IN_LOG, goes_on, logged
 
 case(
     "groups",
@@ -163,4 +163,23 @@ case(
     "route-run = log:{log}[${upper[HTTP_X]}][${lower[HTTP_X]}][${math[2*21]}]",
     ask(v={"HTTP_X": "aB\xe9"}),
     differs=logged("upper[], lower[] and math[] work (empty)", "[AB\\xe9][ab\\xe9][42]"),
+)
+CAPTURED = "what $1 captured is not expanded again"
+case(
+    "captured-hole",
+    "route-qs = ^x=(.*) log:{log}<$1>",
+    ask("/?x=${HTTP_SECRET}", v={"HTTP_SECRET": "secret"}),
+    differs=logged(CAPTURED, "<${HTTP_SECRET}>"),
+)
+case(
+    "captured-hole-redirect",
+    "route = ^/(.*) redirect:/to/$1",
+    ask("/${HTTP_SECRET}", v={"HTTP_SECRET": "secret"}),
+    differs=Differs(CAPTURED, answer=lambda real: real.answer.replace(b"secret", b"${HTTP_SECRET}")),
+)
+case(
+    "whole-match",
+    "route = ^/x log:{log}<$0>",
+    ask("/xy"),
+    differs=goes_on("$0 is the whole match (without a group the worker dies)", "</x>"),
 )

@@ -10,6 +10,7 @@ from tests.rules.differential.differences import (
     LENGTH,
     NO_LENGTH,
     NOT_CHUNKED,
+    WHOLE,
     goes_on,
     length_dropped,
     once,
@@ -229,3 +230,15 @@ for name in ("fixcl", "forcecl"):
         ask(method="HEAD", chunks=[]),
         differs=Differs(NO_LENGTH, answer=b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n"),
     )
+case(
+    "t-chunked-answered",
+    "route-run = chunked:\nresponse-route-run = redirect:/to",
+    ask(),
+    differs=Differs(WHOLE, answer=lambda real: real.answer + b"0\r\n\r\n"),
+)
+case(
+    "t-template-answered",
+    "route-run = template:\nerror-route-run = redirect-301:/to",
+    ask(),
+    differs=Differs(WHOLE, answer=lambda real: real.answer + b"Moved Permanently"),
+)
