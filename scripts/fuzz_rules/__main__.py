@@ -19,7 +19,7 @@ from tests.rules.differential.places import places
 from tests.rules.differential.sides import Group, Sides
 from tests.servers import Servers
 
-BATCH = 80
+BATCH = 150
 GROUP = Group(both=("mime-file = {root}/mime.types", "cache2 = name=default,items=5000,blocksize=65536"))
 
 
@@ -59,13 +59,13 @@ class Search:
                 self.smallest.append(smaller(table, difference))
 
 
-def drawn(number: int) -> list[Table]:
-    """A batch of tables; the same for the same number."""
+def drawn(number: int, count: int = BATCH) -> list[Table]:
+    """``count`` tables; the same for the same number."""
     batch: list[Table] = []
 
     @seed(number)
     @settings(
-        max_examples=BATCH,
+        max_examples=count,
         database=None,
         phases=[Phase.generate],
         deadline=None,

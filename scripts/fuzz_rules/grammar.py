@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -71,6 +72,7 @@ ATOMS = _ATOMS.split()
 REPEATS = ("", "", "", "", "*", "+", "?", "{2}", "{1,2}", "{0,1}", "{1,}", "*?", "+?", "??", "{2}?", "++")
 
 
+@lru_cache
 def patterns() -> st.SearchStrategy[str]:
     """A regular expression that the router takes, as it stands in an ini file."""
 
@@ -87,6 +89,7 @@ def patterns() -> st.SearchStrategy[str]:
     return st.one_of(st.sampled_from(sorted(PATTERNS)), either.filter(taken))
 
 
+@lru_cache
 def texts(groups: int) -> st.SearchStrategy[str]:
     """What is expanded: words, variables, groups."""
     pieces = [
@@ -98,6 +101,7 @@ def texts(groups: int) -> st.SearchStrategy[str]:
     return st.lists(st.one_of(pieces), max_size=4).map("".join)
 
 
+@lru_cache
 def _paths(groups: int) -> st.SearchStrategy[str]:
     path = st.lists(st.sampled_from(SEGMENTS), min_size=1, max_size=4).map(
         lambda parts: "/" + "/".join(parts).replace("%", "%%")
@@ -119,6 +123,7 @@ def _cached(parts: tuple[str, str, str]) -> str:
     return f"{name}:key={{case}}{key},{value}"
 
 
+@lru_cache
 def _numbers() -> st.SearchStrategy[str]:
     return st.integers(0, 999).map(str)
 
@@ -142,6 +147,7 @@ def _common(chain: str, groups: int) -> list[st.SearchStrategy[str]]:
     ]
 
 
+@lru_cache
 def actions(chain: str, groups: int) -> st.SearchStrategy[str]:
     """What may stand in a chain."""
     text = texts(groups)
@@ -196,6 +202,7 @@ def actions(chain: str, groups: int) -> st.SearchStrategy[str]:
     )
 
 
+@lru_cache
 def conditions() -> st.SearchStrategy[str]:
     """What stands behind route-if."""
     text = texts(0).map(lambda value: value.replace(";", "").replace(" ", ""))
@@ -240,6 +247,7 @@ def rules(draw: st.DrawFn, chain: str) -> str:
     return f"{prefix}route-run = {draw(actions(chain, 0))}"
 
 
+@lru_cache
 def requests() -> st.SearchStrategy[Ask]:
     """A request, and what the application makes of it."""
 

@@ -11,7 +11,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -115,7 +115,7 @@ class Ruled(Site):
         (about / "entry_points.txt").write_text("[uwsgirouter.rules]\nhostile = hostile_parts\n")
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
-            super().__init__(servers, *TIMEOUTS, *lines, *rules.splitlines(), announced=False)
+            super().__init__(servers, *(lines or TIMEOUTS), *rules.splitlines(), announced=False)
         with asked(self, "/") as client:  # what is opened once is open now
             client.read_all()
         self.baseline = self.descriptors()
@@ -159,7 +159,7 @@ def slow(started: Servers) -> Ruled:
 @pytest.fixture(scope="module")
 def buffering(started: Servers) -> Ruled:
     """It has bodies here before it asks a node, larger ones in files."""
-    return Ruled(started, COMMON, "fastrouter-post-buffering = 1000", "fastrouter-error-pages = false")
+    return Ruled(started, COMMON, *TIMEOUTS, "fastrouter-post-buffering = 1000")
 
 
 @pytest.fixture(params=["quick", "slow"])
@@ -347,6 +347,18 @@ def test_a_client_that_does_not_read_its_file(both: Ruled, tmp_path: Path) -> No
         assert client.read_all()[1] is End.RESET, "what it has does not look whole"
 
 
+@pytest.mark.parametrize("path", ["/file/boom/response", "/file/slow/response"])
+def test_a_file_whose_answer_does_not_come_about_is_closed(slow: Ruled, tmp_path: Path, path: str) -> None:
+    (tmp_path / "small").write_bytes(b"x")
+    with asked(slow, path, extra=file_of(tmp_path / "small")) as client:
+        if "slow" in path:
+            wait_until(lambda: slow.descriptors() == slow.baseline + 2, 10, "the file is open")
+            client.reset()
+        else:
+            assert cause_of(client.reply()) == (500, "internal-error")
+    slow.at_rest()
+
+
 def test_a_file_that_cannot_be_opened_for_want_of_descriptors(both: Ruled, tmp_path: Path) -> None:
     path = tmp_path / "small"
     path.write_bytes(b"x")
@@ -481,5 +493,167 @@ def test_a_client_that_ends_its_direction_gets_its_answer(slow: Ruled) -> None:
 # -- rules beside other options ------------------------------------------------------------------------------------
 
 
-def test_a_rewritten_path_has_its_mountpoint(started: Servers) -> None:
-    rules = "fastrouter-use-code-string = 0\n"
+@pytest.fixture(scope="module")
+def passing(started: Servers) -> Site:
+    """Its rules see no response, so nodes may have the client's descriptor."""
+    return Site(
+        started,
+        "subscription-mountpoints = 1",
+        "route = ^/old/(.*) rewrite:/new/$1",
+        "route = ^/harakiri harakiri:1",
+    )
+
+
+def test_a_rewritten_path_has_its_mountpoint(passing: Site) -> None:
+    key = passing.key()
+    passing.announce(key, passing.node(answer(b"host")).address)
+    passing.announce(f"{key}/new", passing.node(answer(b"mounted")).address)
+    for path in ("/new/page", "/old/page"):
+        with passing.servers.client(passing.tcp) as client:
+            client.send_packet(get(key, path))
+            assert client.reply().body == b"mounted", path
+
+
+def test_a_request_with_a_time_limit_stays_with_the_router(passing: Site) -> None:
+    def look(connection: Connection) -> None:
+        _, descriptors, _, _ = socket.recv_fds(connection.socket, 65536, 4)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        passed.append(len(descriptors))
+        if not descriptors:
+            connection.answer(b"ok")
+
+    passed: list[int] = []
+    key, _ = passing.serve(look, "unix")
+    for path in ("/any", "/harakiri"):
+        with passing.servers.client(passing.tcp) as client:
+            client.send_packet(get(key, path))
+            client.read_all()
+    assert passed == [1, 0]
+
+
+@pytest.fixture(scope="module")
+def mixed(started: Servers) -> Site:
+    """Cookies, nodes with few cores, a fallback, and rules that look at each response."""
+    fallback = started.node(answer(b"fallback"))
+    return Site(
+        started,
+        "fastrouter-sticky = ROUTE",
+        "subscription-limit-cores = true",
+        f"fastrouter-fallback = {fallback.address}",
+        "route = ^/named node:${HTTP_X_NODE}",
+        "route = ^/set addvar:SET=yes",
+        "route = ^/fixcl fixcl:",
+        "response-route-run = addheader:X-Seen: yes",
+        "final-route-run = log:end ${uwsgi[status]} ${PATH_INFO}",
+    )
+
+
+def reply_of(site: Site, key: str, path: str, extra: Variables | None = None) -> Reply:
+    with site.servers.client(site.tcp) as client:
+        client.send_packet(get(key, path, extra=extra))
+        return client.reply()
+
+
+@pytest.mark.parametrize("path", ["/any", "/fixcl"])
+def test_a_cookie_stands_beside_the_headers_of_rules(mixed: Site, path: str) -> None:
+    key = mixed.announce(mixed.key(), *[mixed.node(answer(name)).address for name in (b"one", b"two")], cores=8)
+    first = reply_of(mixed, key, path)
+    cookie = first.header("set-cookie") or ""
+    assert (cookie[:6], first.header("x-seen")) == ("ROUTE=", "yes")
+    for _ in range(3):
+        again = reply_of(mixed, key, path, [(b"HTTP_COOKIE", cookie.partition(";")[0].encode())])
+        assert (again.body, again.header("set-cookie"), again.header("x-seen")) == (first.body, None, "yes")
+    named = reply_of(mixed, key, "/named", [(b"HTTP_X_NODE", mixed.node(answer(b"named")).address.encode())])
+    assert (named.body, named.header("set-cookie")) == (b"named", None)
+
+
+@pytest.mark.parametrize("path", ["/any", "/fixcl"])
+def test_the_cookie_is_that_of_the_node_which_answers_at_last(mixed: Site, path: str) -> None:
+    def dies(connection: Connection) -> None:
+        connection.read_packet()
+        connection.send(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nSet-Cook")
+        connection.reset()
+
+    key = mixed.announce(mixed.key(), mixed.node(dies).address, cores=8)
+    mixed.announce(key, mixed.node(answer(b"lives")).address, cores=8, backup=1)
+    with mixed.servers.client(mixed.tcp) as client:
+        client.send_packet(get(key, path))
+        data, end = client.read_all()
+    assert end is End.EOF
+    reply = Reply.parse(data.removeprefix(b"HTTP/1.1 103 Early Hints\r\n\r\n"))
+    assert (reply.status, reply.body) == (200, b"lives")
+    assert sorted(name for name, _ in reply.headers) == ["content-length", "set-cookie", "x-seen"]
+
+
+def test_a_fallback_answers_through_the_rules(mixed: Site) -> None:
+    dead = mixed.node(answer(b"x"))
+    key = mixed.announce(mixed.key(), dead.address, cores=8)
+    dead.refuse()
+    reply = reply_of(mixed, key, "/set")
+    assert (reply.body, reply.header("x-seen"), reply.header("set-cookie")) == (b"fallback", "yes", None)
+    reply = reply_of(mixed, "nobody.example", "/named", [(b"HTTP_X_NODE", dead.address.encode())])
+    assert cause_of(reply) == (502, "connect-failed"), "nobody stands in for an address that a rule chose"
+
+
+def test_a_line_moves_on_when_a_response_has_passed_its_rules(mixed: Site) -> None:
+    def serve(connection: Connection) -> None:
+        connection.read_packet()
+        go_on.wait(10)
+        connection.answer(b"ok")
+
+    go_on = threading.Event()
+    key, node = mixed.serve(serve, cores=1)
+    clients = [mixed.servers.client(mixed.tcp) for _ in range(5)]
+    for client in clients:
+        client.send_packet(get(key, "/fixcl"))
+    wait_until(lambda: mixed.stats().numbers["sessions"] == 5, 10, "all are there")
+    assert len(node.connections) == 1
+    clients.pop().reset()
+    go_on.set()
+    for client in clients:
+        reply = client.reply()
+        assert (reply.status, reply.header("x-seen")) == (200, "yes")
+    wait_until(lambda: not mixed.stats().numbers["sessions"] + mixed.stats().numbers["in flight"], 10, "all are gone")
+
+
+# -- ends ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaving(tmp_path: Path) -> Iterator[tuple[Ruled, dict[str, Client]]]:
+    """A router of its own with a client in each phase that rules make."""
+    path = tmp_path / "big"
+    with path.open("wb") as file:
+        file.truncate(64 * MEGABYTE)
+    with closing(Servers()) as servers:
+        ruled = Ruled(servers, WAITING + COMMON, "fastrouter-first-byte-timeout = 30", "fastrouter-idle-timeout = 30")
+        node = ruled.node(answer(b"ok"))
+        paths = ["/slow/request", "/slow/error", "/node/slow/response", "/file"]
+        clients = {path: asked(ruled, path, node, file_of(tmp_path / "big"), receive_buffer=65536) for path in paths}
+        clients["/file"].read(1000)
+        wait_until(lambda: ruled.stats().numbers["sessions"] == 4, 10, "all are there")
+        node.wait_for(1)
+        yield ruled, clients
+
+
+def test_a_stop_in_every_phase(leaving: tuple[Ruled, dict[str, Client]]) -> None:
+    ruled, clients = leaving
+    ruled.router.signal(signal.SIGINT)
+    assert clients["/file"].read_all()[1] is End.RESET, "half a file does not look whole"
+    assert cause_of(clients["/slow/error"].reply()) == (503, "no-node")
+    assert cause_of(clients["/slow/request"].reply()) == (503, "stopped")
+    assert cause_of(clients["/node/slow/response"].reply()) == (503, "stopped")
+    assert ruled.router.wait(10) == 0
+    assert "Traceback" not in ruled.router.log()
+
+
+def test_a_drain_waits_for_rules(started: Servers) -> None:
+    with closing(Servers()) as servers:
+        ruled = Ruled(servers, WAITING.replace(":30", ":1") + COMMON)
+        with asked(ruled, "/slow/request/slow/error/slow/final") as client:
+            wait_until(lambda: ruled.stats().numbers["sessions"] == 1, 10, "it is there")
+            ruled.router.signal(signal.SIGTERM)
+            assert cause_of(client.reply()) == (503, "no-node")
+        assert ruled.router.wait(10) == 0
+        assert "final of /slow/request/slow/error/slow/final" in ruled.router.log()

@@ -136,8 +136,13 @@ class Writer:
 
         ``changes``: transformations apply, unless it is larger than 1 MiB: all that comes of it is held at once.
         """
-        if not self._open():
-            os.close(piece.descriptor)
+        goes_out = False
+        try:
+            goes_out = self._open()
+        finally:  # a chain that waits may be killed
+            if not goes_out:
+                os.close(piece.descriptor)
+        if not goes_out:
             return
         if changes and self._pipeline is not None and piece.length <= _THROUGH_MOST:
             self._write_through(piece)

@@ -298,7 +298,7 @@ class Routed:
     def filter(self, source: Stream, own_line: bytes) -> Filter:
         """What takes the response of ``source``, perhaps a second node; ``own_line`` goes into its head."""
         self.response.reset()
-        self.response.own_line = own_line
+        self.response.own_line = own_line.removesuffix(b"\r\n")
         return Filter(self._session, self, source, self._session.client)
 
     def step(self, work: Callable[[], None], then: Callable[[], None]) -> None:

@@ -30,6 +30,7 @@ GROUPS = {
         ),
     ),
     "guards": Group(guards=True),
+    "range": Group(both=("honour-range = true", MIME)),
     "bare": Group(both=CACHES, ours=("fastrouter-error-pages = false",)),
     "system": Group(system=True),
 }

@@ -22,7 +22,7 @@ from tests.rules.differential.case import CHAINS, Ask, Case
 from tests.rules.differential.outcome import Outcome
 from tests.rules.differential.table import guarded, labelled
 from tests.servers import Process, Servers, is_listening, local, wait_until
-from tests.servers.programs import environment, program, system_uwsgi
+from tests.servers.programs import environment, system_uwsgi, uwsgi_command
 from tests.servers.wire import packet, where
 
 HERE = Path(__file__).parent
@@ -98,6 +98,14 @@ class Side:
         return b"".join(blocks), "closed"
 
 
+def uwsgi(system: bool = False) -> list[str]:
+    """uWSGI with all that rules may need: the wheel's; that of the system's packages where there is no wheel."""
+    beside = uwsgi_command()
+    if len(beside) == 1 and not system:
+        return beside
+    return [system_uwsgi(), "--plugins", SYSTEM_PLUGINS]
+
+
 def fill(line: str, places: dict[str, str]) -> str:
     """The line with ``{root}`` and its kin filled in; other braces stay."""
     for name, value in places.items():
@@ -143,8 +151,7 @@ class Sides:
         usual = [f"socket = {address}", "master = true", "die-on-term = true", f"wsgi-file = {HERE / 'app.py'}"]
         usual += ["need-app = true", "buffer-size = 16384", "disable-logging = true"]
         file, own = self.config(side, [*usual, *lines])
-        command = [system_uwsgi(), "--plugins", SYSTEM_PLUGINS] if system else [program("uwsgi")]
-        process = self.servers.process(*command, "--ini", str(file), env=self.environment())
+        process = self.servers.process(*uwsgi(system), "--ini", str(file), env=self.environment())
         process.wait_ready(lambda: is_listening(address) and "spawned uWSGI worker 1" in process.log())
         return Side(address, process, own)
 

@@ -5,16 +5,18 @@ All requests of a group are sent in one go, when the first of its cases is asked
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.rules.differential.case import Case
 from tests.rules.differential.cases import load
 from tests.rules.differential.groups import GROUPS
-from tests.rules.differential.outcome import Outcome
+from tests.rules.differential.outcome import Outcome, framed_head, unframed
 from tests.rules.differential.places import places
 from tests.rules.differential.sides import Sides
 from tests.servers import Servers
@@ -64,6 +66,31 @@ def test_case(case: Case, outcomes: Callable[[str], Found]) -> None:
 def test_there_are_enough() -> None:
     """What was asked for."""
     assert sum(len(case.asks) for case in CASES) >= 300
+
+
+def test_requests_beside_each_other(servers: Servers) -> None:
+    """Twelve at a time, in any order, get what each gets alone."""
+    cases = [case for case in CASES if case.group == "main" and not used(REMEMBERED, "\n".join(case.rules))]
+    sides = Sides(servers, "beside", GROUPS["main"], cases, places(servers))
+    ours = sides.start_ours()
+    jobs = [(case, number, asked) for case in cases for number, asked in enumerate(case.asks)]
+    random.Random(1).shuffle(jobs)
+    with ThreadPoolExecutor(12) as several:
+        beside = list(several.map(lambda job: sides.one(ours, *job), jobs))
+    alone = sides.run(ours)
+    sides.reports.close()
+    assert len(jobs) > 1000
+    for (case, number, _), outcome in zip(jobs, beside, strict=True):
+        assert alike(alone[case.name][number], outcome), (case.name, number, outcome.show())
+
+
+REMEMBERED = "cache|metric|tofile|to-file|httptime|expires:value|time\\["
+"""What depends on earlier requests, or on the time."""
+
+
+def alike(one: Outcome, other: Outcome) -> bool:
+    """The answers are the same but for the pieces that they are sent in."""
+    return one.answer == other.answer or (framed_head(one), unframed(one)) == (framed_head(other), unframed(other))
 
 
 ELSEWHERE = {

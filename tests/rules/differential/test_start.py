@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.programs import program
+from tests.rules.differential.sides import uwsgi
 from uwsgirouter.cli import main
 
 SAME = [
@@ -105,7 +105,7 @@ STRICTER = {
 
 def refused_by_uwsgi(file: Path) -> bool:
     """Whether uWSGI, asked to start without serving, ends with an error."""
-    command = [program("uwsgi"), "--no-server", "--ini", str(file)]
+    command = [*uwsgi(), "--no-server", "--ini", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=file.parent, check=False)
     assert done.returncode in (0, 1), done
     return done.returncode == 1

@@ -48,7 +48,7 @@ case(
     },
 )
 case("subjects-some", every("(.+)"), ask("/path?q=s", v=FULL), ask("/"))
-case("subjects-empty", every("^$"), ask("/"), ask("/path?q=s", v=FULL))
+case("subjects-empty", every("^$"), ask("/", v=FULL), ask("/path?q=s", v=FULL))
 case(
     "subjects-empty-values",
     every("^$"),
