@@ -71,7 +71,7 @@ class Chain:
 class Table:
     """See the module. Made by :meth:`build`."""
 
-    __slots__ = ("_chains", "answers", "headers", "scripts", "wanted")
+    __slots__ = ("_chains", "answers", "headers", "notices", "scripts", "wanted")
 
     def __init__(self, chains: dict[ChainName, Chain], needs: Needs, headers: Collected) -> None:
         self._chains = tuple(chains[name] for name in ChainName)
