@@ -27,6 +27,8 @@ MODULES = (
     "uwsgirouter.worker.relay",
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.listener",
+    "uwsgirouter.rules.exchange",
+    "uwsgirouter.rules.table",
 )
 RECORD = "compiled.json"
 """Written by the build beside this file: the digest of the source of each module that it compiled."""

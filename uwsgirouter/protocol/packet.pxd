@@ -16,5 +16,7 @@ cpdef tuple scan(bytes data, Py_ssize_t end)
 cpdef bytes value_of(bytes data, Py_ssize_t end, bytes name)
 
 @cython.locals(position=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, at=Py_ssize_t, view="const unsigned char *",
-               found=dict)
+               found=dict, name=bytes)
 cpdef dict values_of(bytes packet, object names)
+
+cpdef bytes with_variable(bytes packet, bytes name, bytes value)

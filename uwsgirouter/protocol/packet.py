@@ -193,9 +193,9 @@ def values_of(packet: bytes, names: Container[bytes]) -> dict[bytes, bytes]:
         start = position + 2
         at = start + (view[position] | view[position + 1] << 8)
         position = at + 2 + (view[at] | view[at + 1] << 8)
-        name = packet[start:at]
+        name = view[start:at]
         if name in names:
-            found[name] = packet[at + 2 : position]
+            found[name] = view[at + 2 : position]
     return found
 
 

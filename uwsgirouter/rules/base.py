@@ -49,6 +49,12 @@ class ChainName(Enum):
     RESPONSE = "response"
     FINAL = "final"
 
+    number: int
+    """Its place in a table. (Hashing a member calls Python code; an attribute does not.)"""
+
+    def __init__(self, text: str) -> None:
+        self.number = len(type(self).__members__)
+
 
 Found = re.Match[bytes] | None
 """What $0 to $9 mean in a rule: the match of its own regular expression."""

@@ -54,6 +54,7 @@ class Exchange:
         "_came",
         "_known",
         "_origin",
+        "_response",
         "_uuid",
         "broken",
         "cause",
@@ -70,7 +71,6 @@ class Exchange:
         "node",
         "packet",
         "patience",
-        "response",
         "running",
         "subjects",
         "table",
@@ -100,7 +100,7 @@ class Exchange:
         """What the client is told of that."""
         self.jump: bytes = b""
         """Where GOTO goes: a label, or a number."""
-        self.response = Response(self)
+        self._response: Response | None = None
         self.logvars: dict[bytes, bytes] = {}
         self.log_request = True
         self.patience: int | None = None
@@ -111,11 +111,23 @@ class Exchange:
         """How many chains have run for this request."""
         self.chain = ChainName.REQUEST
         """The chain that runs, or ran last."""
-        self.running: set[ChainName] = set()
-        """The chains that run now, within each other."""
+        self.running = 0
+        """The chains that run now, within each other: a bit each."""
         self.collected: dict[bytes, bytes] = {}
         """Variables made of response headers; not sent to a node."""
         self._uuid = ""
+
+    @property
+    def response(self) -> Response:
+        """The answer that is being made. Most request chains never ask for it."""
+        if self._response is None:
+            self._response = Response(self)
+        return self._response
+
+    @property
+    def has_response(self) -> bool:
+        """Whether anybody has asked for :attr:`response`."""
+        return self._response is not None
 
     def variable(self, name: bytes) -> bytes:
         """The value of ``${NAME}``: the last one of its name; empty when there is none."""

@@ -31,8 +31,11 @@ from uwsgirouter.settings.settings import Settings
 RUNS_MOST = 16
 """How often the chains of one request may run: a chain that answers its own answers would go on for ever."""
 
+_FINAL = ChainName.FINAL
 _NEXT, _CONTINUE, _BREAK, _GOTO = Verdict.NEXT, Verdict.CONTINUE, Verdict.BREAK, Verdict.GOTO
 _FORWARD = b'[uwsgi-route] ERROR "goto" instruction can only jump forward (check your label !!!)'
+
+_NO_TEXTS: list[bytes | None] = [None] * len(NAMES)
 
 Search = Callable[[bytes], "re.Match[bytes] | None"]
 
@@ -52,20 +55,26 @@ class Step:
         self.status = -1
 
 
-@dataclass(frozen=True)
 class Chain:
     """The steps of one chain, and where its labels are."""
 
-    steps: tuple[Step, ...]
-    labels: dict[bytes, int]
-    waits: bool = False
+    __slots__ = ("bit", "labels", "name", "steps", "waits")
+
+    def __init__(self, name: ChainName, steps: tuple[Step, ...], labels: dict[bytes, int], waits: bool = False) -> None:
+        self.name = name
+        self.bit = 1 << name.number
+        self.steps = steps
+        self.labels = labels
+        self.waits = waits
 
 
 class Table:
     """See the module. Made by :meth:`build`."""
 
+    __slots__ = ("_chains", "answers", "headers", "notices", "scripts", "wanted")
+
     def __init__(self, chains: dict[ChainName, Chain], needs: Needs, headers: Collected) -> None:
-        self._chains = chains
+        self._chains = tuple(chains[name] for name in ChainName)
         self.wanted = frozenset((*needs.names, *NAMES, SERVER_NAME, *ANSWERED))
         """Variables that are found in one walk over a packet."""
         self.headers = headers
@@ -106,25 +115,25 @@ class Table:
         A rule that cannot go on (:class:`Broken`) is a BREAK; ``exchange.broken`` and ``cause`` then say why, and so
         does a line of the log.
         """
-        chain = self._chains[name]
-        if not chain.steps or name in exchange.running:
+        chain = self._chains[name.number]
+        if not chain.steps or exchange.running & chain.bit:
             return _CONTINUE
         exchange.depth += 1
-        if exchange.depth > RUNS_MOST and name is not ChainName.FINAL:
+        if exchange.depth > RUNS_MOST and name is not _FINAL:
             exchange.host.log(b"the chains of one request have run %d times: no more of them" % RUNS_MOST)
             return _CONTINUE
         outer, exchange.chain = exchange.chain, name
-        exchange.running.add(name)
+        exchange.running |= chain.bit
         try:
             return self._walk(chain, exchange)
         finally:
-            exchange.running.discard(name)
+            exchange.running &= ~chain.bit
             exchange.chain = outer
 
     def _walk(self, chain: Chain, exchange: Exchange) -> Verdict:
         steps = chain.steps
         count = len(steps)
-        texts: list[bytes | None] = [None] * len(NAMES)
+        texts: list[bytes | None] = _NO_TEXTS.copy()
         position = -1
         while position + 1 < count:
             position += 1
@@ -152,7 +161,7 @@ class Table:
                 exchange.cause = error.cause
                 return _broken(step, exchange, str(error))
             if verdict is _NEXT:
-                texts = [None] * len(NAMES)
+                texts = _NO_TEXTS.copy()
             elif verdict is not _GOTO:
                 return verdict
             else:
@@ -161,7 +170,7 @@ class Table:
                     exchange.host.log(_FORWARD)
                     return _broken(step, exchange, "a goto can only jump forward")
                 position = target - 1
-                texts = [None] * len(NAMES)
+                texts = _NO_TEXTS.copy()
         return _CONTINUE
 
     def waits(self, name: ChainName) -> bool:
@@ -169,19 +178,20 @@ class Table:
 
         An answer that a rule makes runs the chains error and response within the rule's own.
         """
-        inner = {ChainName.ERROR, ChainName.RESPONSE} if self._chains[name].steps else set()
-        return any(self._chains[one].waits for one in {name, *inner})
+        own = self._chains[name.number]
+        inner = (ChainName.ERROR, ChainName.RESPONSE) if own.steps else ()
+        return own.waits or any(self._chains[one.number].waits for one in inner)
 
     def has(self, name: ChainName) -> bool:
         """Whether the chain has any rule."""
-        return bool(self._chains[name].steps)
+        return bool(self._chains[name.number].steps)
 
     def describe(self) -> list[str]:
         """The numbered rules, as uWSGI prints them at start."""
         lines: list[str] = []
-        for name, chain in self._chains.items():
+        for chain in self._chains:
             if chain.steps:
-                title = f"internal {name.value} routing table".replace("  ", " ")
+                title = f"internal {chain.name.value} routing table".replace("  ", " ")
                 lines.append(f"*** dumping {title} ***")
                 lines += [f"[rule: {number}] {_described(step)}" for number, step in enumerate(chain.steps)]
                 lines.append(f"*** end of the {title} ***")
@@ -249,7 +259,7 @@ class _Building:
                 steps.append(_step(rule, place))
             except BadRule as error:
                 self.errors[rule.turn] = ConfigError(f"{rule}: {error}", rule.where)
-        return Chain(tuple(steps), labels, name in self.needs.waits)
+        return Chain(name, tuple(steps), labels, name in self.needs.waits)
 
     def _say(self, rule: Rule, text: str) -> None:
         self.warn(f"{rule.where}: {rule}: {text}")

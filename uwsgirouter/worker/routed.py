@@ -25,7 +25,7 @@ from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import scan
 from uwsgirouter.rules.base import ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange, Speech, Target
-from uwsgirouter.rules.response import Piece, Stage
+from uwsgirouter.rules.response import Piece, Response, Stage
 from uwsgirouter.rules.stage import OPEN
 from uwsgirouter.worker.filter import Filter
 from uwsgirouter.worker.outlet import Outlet, Unreadable
@@ -145,13 +145,11 @@ class Routed:
         "_upgrade",
         "begun",
         "exchange",
-        "response",
         "way",
     )
 
     def __init__(self, rules: Rules, session: Session, exchange: Exchange, length: int, upgrade: bool) -> None:
         self.exchange = exchange
-        self.response = exchange.response
         self.way = b""
         """The address that rules chose in place of the key's nodes."""
         self._rules = rules
@@ -167,6 +165,11 @@ class Routed:
         self.begun = False
         """Whether anything of an answer, other than interim ones, is out or on its way."""
 
+    @property
+    def response(self) -> Response:
+        """The answer that is being made."""
+        return self.exchange.response
+
     # -- the request chain -------------------------------------------------------------------------------------------
 
     def decided(self, verdict: Verdict) -> None:
@@ -178,7 +181,7 @@ class Routed:
             session.silence = 0
         if exchange.patience is not None:
             session.deadline = session.router.ticks + exchange.patience
-        if verdict is not Verdict.BREAK and not self.response.answered:
+        if verdict is not Verdict.BREAK and not (exchange.has_response and exchange.response.answered):
             self._go_on()
         elif exchange.target is not None:
             self._go_to(exchange.target)

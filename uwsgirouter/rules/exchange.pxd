@@ -1,0 +1,16 @@
+# C types for the compiled form of exchange.py; the Python source is the program (see uwsgirouter/compiled.py).
+
+cdef class Exchange:
+    cdef public object table, host, key, node, target, chosen, broken, cause, jump, log_request, patience, directory
+    cdef public object chain
+    cdef public bytes packet
+    cdef public dict subjects, logvars, collected
+    cdef public int depth, running
+    cdef object _response, _uuid
+    cdef bytes _origin
+    cdef dict _came, _known, _all
+
+    cpdef bytes variable(self, bytes name)
+    cpdef bytes subject(self, bytes name)
+    cpdef set_variable(self, bytes name, bytes value)
+    cdef dict _everything(self)
