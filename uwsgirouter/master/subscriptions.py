@@ -47,12 +47,13 @@ _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
 class SubscriptionServer:
-    """Reads the datagrams of ``sock``; ``accept`` gets what ``trust`` lets through, and who sent it."""
+    """Reads the datagrams of ``sock``; ``accept`` gets what ``trust`` lets through, and who sent it, and says whether
+    that was news."""
 
     def __init__(
         self,
         sock: socket.socket,
-        accept: Callable[[Announce, object], None],
+        accept: Callable[[Announce, object], bool],
         rejects: Rejects,
         trust: Trust,
         reader: Reader,
@@ -61,6 +62,8 @@ class SubscriptionServer:
         self.queue = ReceiveQueue(sock)
         self.is_behind = False
         """Whether the last pass left something unread."""
+        self.has_news = False
+        """Whether something in the last pass was news."""
         self._accept = accept
         self._rejects = rejects
         self._reader = reader
@@ -82,12 +85,13 @@ class SubscriptionServer:
         # Never room for more than the credentials: descriptors that somebody sends along would be ours.
         self._room = _ANCILLARY if asked else 0
 
-    def read(self, now: float) -> None:
-        """Take what waits, at most :data:`PASS_MAX`."""
+    def read(self, now: float) -> int:
+        """Take what waits, at most :data:`PASS_MAX`; how many there were."""
         wall_clock = time.time()
         end = time.monotonic() + PASS_SECONDS
         count = 0
         self.is_behind = True
+        self.has_news = False
         while count < PASS_MAX and (count % _BETWEEN_LOOKS or time.monotonic() < end):
             try:
                 datagram, ancillary, _flags, sender = self.sock.recvmsg(DATAGRAM_MAX + 1, self._room)
@@ -103,10 +107,12 @@ class SubscriptionServer:
                 continue
             credentials = _credentials(ancillary) if ancillary else None
             try:
-                self._accept(self._judge(datagram, sender, credentials, wall_clock), sender)
+                if self._accept(self._judge(datagram, sender, credentials, wall_clock), sender):
+                    self.has_news = True
             except ProtocolError as error:
                 self._rejects.add(error.reason, error, sender, now, credentials)
         self.queue.was_read(count)
+        return count
 
     def _fault(self, datagram: bytes, sender: object) -> str:
         """Why a datagram need not be looked at; empty when it must be. What :meth:`_judge` would say, but at once."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import selectors
 import signal
 import socket
 import time
@@ -25,6 +24,7 @@ from uwsgirouter.cache.place import Place
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
+from uwsgirouter.master.attention import Attention
 from uwsgirouter.master.attendants import Attendants
 from uwsgirouter.master.channels import Channels
 from uwsgirouter.master.commands import Commands
@@ -76,22 +76,22 @@ class Supervisor:
         self.sticky_secret = os.urandom(32)
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
-        self.selector = selectors.DefaultSelector()
-        self.channels = Channels(self.selector, self.fleet, self._hear)
+        self.attention = Attention(lambda: self.registrar.listen())
+        self.channels = Channels(self.attention.others, self.fleet, self._hear)
         self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
         self.sockets = Sockets(log)
         self.signals = Signals(self._orders())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
-        self.signals.listen(self.selector)
+        self.signals.listen(self.attention.others)
         self.respawns = Respawns()
         self.attendants = Attendants(
-            self.selector, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)
+            self.attention.others, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)
         )
         self.place = Place(log.say)
-        self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, self.place, log)
+        self.reload = Reload(source, settings, self.sockets, self.registrar, self.attention.ears, self.place, log)
         self.control = ControlSocket(
-            self.selector, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
+            self.attention.others, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
         )
         self._next_tick = 0.0
         self._long_lived = LongLived()
@@ -128,11 +128,11 @@ class Supervisor:
             self._staff(now)
             if self.stage is Stage.STOPPING and not self.fleet.members and not self.attendants.members:
                 return self._leave()
-            ready = self.selector.select(self._patience(now))
+            calls = self.attention.wait(self._next_moment(now))
             # Orders first: a worker that was told to leave together with its master is answered as the master knows.
             self.signals.obey()
-            for key, _ in ready:
-                key.data()
+            for call in calls:
+                call()
             self._reap()
             now = time.monotonic()
             if self.reload.wish:
@@ -143,10 +143,10 @@ class Supervisor:
                 self._tick(now)
             self.channels.write()
 
-    def _patience(self, now: float) -> float:
+    def _next_moment(self, now: float) -> float:
+        """When there is something to do, whatever happens until then."""
         puts_off = (self.respawns.not_before, self.attendants.not_before)
-        moments = [self._next_tick, *(moment for moment in puts_off if moment > now)]
-        return max(0.0, min(moments) - now)
+        return min([self._next_tick, *(moment for moment in puts_off if moment > now)])
 
     def _tick(self, now: float) -> None:
         """Once a second: time passes for nodes and workers."""
