@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from uwsgirouter.log import Log
 from uwsgirouter.master import receive_queue
 from uwsgirouter.master.sockets import Bound
-from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer
+from uwsgirouter.master.subscriptions import Gist, Rejects, SubscriptionServer
 from uwsgirouter.model.hearing import Hearing
 from uwsgirouter.model.trust import Trust
 from uwsgirouter.protocol.repeated import Reader
@@ -82,16 +82,20 @@ class Ears:
             )
 
     def listen(self) -> float | None:
-        """Read what waits. The seconds for which nobody need listen now, 0 to wait for the next datagram; None when
-        something is different now, or more waits than is read at once."""
+        """Read what waits; the seconds for which nobody need listen now.
+
+        0: the next datagram should be read when it comes, since few come or they are not what is known. None: something
+        is different now, or more waits than is read at once; the rest of the loop should have its turn.
+        """
         now = time.monotonic()
-        count, must_go_on = 0, False
+        count, gist, is_behind = 0, Gist.KNOWN, False
         for ear in self._ears.values():
             count += ear.server.read(now)
-            must_go_on = must_go_on or ear.server.has_news or ear.server.is_behind
-        if must_go_on:
+            gist = max(gist, ear.server.gist)
+            is_behind = is_behind or ear.server.is_behind
+        if is_behind or gist is Gist.NEWS:
             return None
-        if not count:
+        if not count or gist is Gist.REFUSED:  # junk may be the beginning of a flood
             return 0.0
         since, self._heard_at = now - self._heard_at, now
         return self._rest if count > 1 or since < self._rest / 2 else 0.0

@@ -130,18 +130,22 @@ class Registrar:
     def _accept(self, announce: Announce, sender: object) -> bool:
         """An announcement that may be acted upon; whether anything is different now. Raises :class:`ProtocolError`."""
         now = time.monotonic()
-        is_news = False
+        if not self._federation.concerns(announce):
+            return self._act_upon(announce, now)
         try:
             wanted = self._federation.hear(announce, sender, now)
-            if wanted is not None and wanted.address.kind is Kind.NAME:
-                self._names.hear(wanted, now)
-                is_news = True  # perhaps; they are few
-            elif wanted is not None:
-                is_news = self._take(wanted, now)
+            is_news = wanted is not None and self._act_upon(wanted, now)
             self._federation.heard(announce, wanted is not None, now)
+            return is_news
         finally:
             self._federation.done()
-        return is_news
+
+    def _act_upon(self, announce: Announce, now: float) -> bool:
+        """Whether anything is different now. Raises :class:`ProtocolError`."""
+        if announce.address.kind is not Kind.NAME:
+            return self._take(announce, now)
+        self._names.hear(announce, now)
+        return True  # perhaps; they are few
 
     def take_leave(self) -> None:
         """The router stops: other routers hear that it serves nobody any more."""

@@ -24,8 +24,8 @@ from uwsgirouter.cache.place import Place
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
-from uwsgirouter.master.attention import Attention
 from uwsgirouter.master.attendants import Attendants
+from uwsgirouter.master.attention import Attention
 from uwsgirouter.master.channels import Channels
 from uwsgirouter.master.commands import Commands
 from uwsgirouter.master.control_socket import ControlSocket
