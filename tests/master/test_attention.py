@@ -135,6 +135,26 @@ def test_when_both_are_ready_both_have_their_turn(post: Post) -> None:
     assert post.attention.wait(time.monotonic() + LONG) == [post.other_is_ready], "it rests now"
 
 
+def test_whoever_talks_all_the_time_does_not_stop_the_clock(post: Post) -> None:
+    """Junk that is read as fast as it comes: nothing new, nothing left, no rest."""
+    end = time.monotonic() + 10
+
+    def listen() -> float | None:
+        post.heard.append(b"junk")
+        return 0.0 if time.monotonic() < end else None
+
+    attention = Attention(listen)
+    attention.ears.register(post.ear, selectors.EVENT_READ, listen)
+    post.node.send(b"junk")
+    start = time.monotonic()
+    assert attention.wait(start + 0.05) == []
+    assert 0.05 <= time.monotonic() - start < 5
+    assert len(post.heard) > 1
+    post.heard.clear()
+    assert (attention.wait(start), len(post.heard)) == ([], 1), "and somebody is listened to all the same"
+    attention.close()
+
+
 def test_ears_that_go_are_not_missed(post: Post) -> None:
     post.attention.ears.unregister(post.ear)
     post.node.send(b"lost")

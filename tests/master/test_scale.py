@@ -74,10 +74,12 @@ class Office:
     def reading_with(self, reader: Reader) -> SubscriptionServer:
         return SubscriptionServer(self.sock, self.accept, Rejects(Log("test")), self.trust, reader)
 
-    def accept(self, announce: Announce, sender: object) -> None:
-        for change in self.registry.announce(announce, time.monotonic()):
+    def accept(self, announce: Announce, sender: object) -> bool:
+        changes = self.registry.announce(announce, time.monotonic())
+        for change in changes:
             if change.event is not None:
                 self.downlink.node_changed(change.event.id)
+        return bool(changes)
 
     def take(self, datagrams: list[bytes]) -> float:
         """Seconds of CPU that it takes to read them all; sending is not in it."""

@@ -5,7 +5,8 @@ So while many come and none says anything new, the ears are not waited for but l
 that came meanwhile share one wake-up; and the rest of the master's loop does not hear of them at all. Whatever else
 happens is seen at once. How long a rest may last is the ears' to say. It must not know what anybody says.
 Invariants: nobody rests who has just heard something new, or left something unread; what is ready besides the ears is
-never waited with; both are given their turn when both are ready.
+never waited with; both are given their turn when both are ready; whatever is said, the moment to do something else is
+not missed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ Call = Callable[[], object]
 
 class Attention:
     """``listen()`` reads what waits at the ears: the seconds that they may rest now (0: they may not), or None when the
-    loop must have its turn first. ``others`` is the selector of everything else, ``ears`` that of both."""
+    loop must have its turn first. The ears register with ``ears``, everything else with ``others``; whatever is ready
+    there is given back as the data of its registration, a callable."""
 
     def __init__(self, listen: Callable[[], float | None]) -> None:
         self.others = selectors.EpollSelector()
@@ -35,20 +37,16 @@ class Attention:
             rest = self._rest_until - now
             if rest > 0.0:
                 calls = self._ready(max(0.0, min(rest, until - now)))
-                # Not quite awake yet, by the kernel's clock: the remaining microseconds would cost a wake-up more.
                 if calls or until <= self._rest_until:
                     return calls
+                # What came in the rest is read without asking whether anything did: that would be one call more.
             else:
                 ready = self.ears.select(max(0.0, until - now))
                 if not ready:
                     return []
-                others = any(key.data is None for key, _ in ready)
-                if others:
-                    calls = self._ready(0.0)
-                    if len(ready) > 1:
-                        calls.append(self._hear)
-                    return calls
-            if self._hear():
+                if any(key.data is None for key, _ in ready):
+                    return [*self._ready(0.0), *([self._hear] if len(ready) > 1 else [])]
+            if self._hear() or time.monotonic() >= until:
                 return []
 
     def _ready(self, timeout: float) -> list[Call]:
