@@ -3,7 +3,7 @@
 One idea: everything that happens to the processes happens here, in one thread, one thing after the other; signal
 handlers only enqueue, and what decides (the fleet, the registry, the generation to be) is pure or stands in a module
 of its own. It never sees a client's byte and has no gevent hub. Invariants: the listeners of the current generation
-are open as long as the master lives; a worker is replaced or killed by nobody else. See docs/signals.md.
+are open as long as the master lives; a worker is started or ended at nobody else's word.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import signal
 import time
-from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
@@ -35,7 +33,7 @@ from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.offspring import become_attendant, become_worker
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
-from uwsgirouter.master.report import describe
+from uwsgirouter.master.signal_orders import SignalOrders
 from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Sockets
 from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counters
@@ -76,7 +74,7 @@ class Supervisor:
         self.channels = Channels(self.attention.others, self.fleet, self._hear)
         self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
         self.sockets = Sockets(log)
-        self.signals = Signals(self._orders())
+        self.signals = Signals(SignalOrders(self).by_number())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
         self.signals.listen(self.attention.others)
@@ -142,7 +140,7 @@ class Supervisor:
             now = time.monotonic()
             if self.reload.wish:
                 self.log.say(f"{self.reload.wish}: reloading")
-                self._begin_reload(now)
+                self.begin_reload(now)
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
@@ -164,7 +162,7 @@ class Supervisor:
         if touched != self._touched:
             self._touched = touched
             self.log.say("a touch-reload file changed: reloading")
-            self._begin_reload(now)
+            self.begin_reload(now)
 
     def _leave(self) -> int:
         self.attendants.close()
@@ -178,36 +176,15 @@ class Supervisor:
         self.log.line("goodbye to uwsgirouter.")
         return self.status
 
-    # -- signals ----------------------------------------------------------------------------------------------------
+    # -- orders -----------------------------------------------------------------------------------------------------
 
-    def _orders(self) -> dict[int, Callable[[], None]]:
-        return {
-            signal.SIGHUP: self._on_reload,
-            signal.SIGTERM: self._on_graceful_stop,
-            signal.SIGQUIT: self._on_graceful_stop,
-            signal.SIGINT: self._on_fast_stop,
-            signal.SIGUSR1: self._on_reopen,
-            signal.SIGUSR2: self._on_upgrade,
-            signal.SIGTTIN: lambda: self._resize(+1),
-            signal.SIGTTOU: lambda: self._resize(-1),
-            signal.SIGWINCH: self._on_rest,
-        }
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the router ends with its last session."""
+        return self.stage is Stage.STOPPING
 
-    def _on_reload(self) -> None:
-        self.log.say("SIGHUP: reloading")
-        self._begin_reload(time.monotonic())
-
-    def _on_graceful_stop(self) -> None:
-        mercy = self.settings.seconds("reload-mercy")
-        if self.stage is not Stage.STOPPING:
-            self.log.say(f"stopping: sessions have {mercy:g} seconds to finish")
-            self._stop(mercy, Life.DRAINING, "drain", True)
-
-    def _on_fast_stop(self) -> None:
-        self.log.say("SIGINT: stopping at once")
-        self._stop(FAST_STOP, Life.STOPPING, "stop")
-
-    def _stop(self, seconds: float, life: Life, *order: object) -> None:
+    def stop(self, seconds: float, life: Life, *order: object) -> None:
+        """Give everybody ``seconds`` to leave: workers get ``order``, which makes their life ``life``."""
         now = time.monotonic()
         deadline = now + seconds
         self.stage = Stage.STOPPING
@@ -216,29 +193,8 @@ class Supervisor:
         self.attendants.stop(now, lambda attendant: True, seconds, hurry=life is Life.STOPPING)
         self.crew.stop(deadline, life, *order)
 
-    def _on_reopen(self) -> None:
-        path = process.log_path(self.settings)
-        if path:
-            try:
-                process.redirect_log(process.open_log(path))
-            except BootError as error:
-                self.log.say(f"SIGUSR1: {error}; the old log stays")
-            else:
-                self.crew.reopen_log()
-                self.attendants.reopen_log()
-                self.log.say("SIGUSR1: log reopened")
-        self.log.say(
-            describe(self.counters, self.table, self.fleet.rows(), self.registrar.describe_rejects(), self.log.dropped)
-        )
-        passed_on = self.registrar.describe_passed()
-        if passed_on:
-            self.log.say(passed_on)
-
-    def _on_upgrade(self) -> None:
-        self.log.say("SIGUSR2: replacing the running code is not available in this version; SIGHUP reloads")
-
-    def _on_rest(self) -> None:
-        """WINCH: all workers drain and leave, the sockets stay; HUP or TTIN brings workers back."""
+    def rest(self) -> None:
+        """All workers drain and leave, the sockets stay; a reload or :meth:`resize` brings workers back."""
         if self.stage is Stage.RUNNING:
             self.stage = Stage.RESTING
             if self.reload.incoming is not None:
@@ -250,7 +206,8 @@ class Supervisor:
             for member in self.fleet.members.values():
                 self.crew.drain(member, now)
 
-    def _resize(self, step: int) -> None:
+    def resize(self, step: int) -> None:
+        """Want so many more workers."""
         if self.stage is Stage.STOPPING:
             return
         self.stage = Stage.RUNNING
@@ -329,11 +286,12 @@ class Supervisor:
     def _give_up(self, reason: str) -> None:
         self.log.say(f"{reason}: giving up")
         self.status = 1
-        self._stop(FAST_STOP, Life.STOPPING, "stop")
+        self.stop(FAST_STOP, Life.STOPPING, "stop")
 
     # -- reload -----------------------------------------------------------------------------------------------------
 
-    def _begin_reload(self, now: float) -> None:
+    def begin_reload(self, now: float) -> None:
+        """Begin the next generation, if its configuration is good and nothing else is under way."""
         if self.stage is not Stage.STOPPING and self.reload.begin(now):
             self.stage = Stage.RUNNING
 
@@ -350,7 +308,7 @@ class Supervisor:
         for member in old:
             self.crew.drain(member, now)
         if self.reload.wanted_again():
-            self._begin_reload(now)
+            self.begin_reload(now)
 
     def _abort_reload(self, generation: Generation, reason: str) -> None:
         self.crew.abandon(generation)
