@@ -7,6 +7,7 @@ import selectors
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ from uwsgirouter.settings.address import Kind, parse_peer
 from uwsgirouter.settings.senders import Rules
 
 GOOD = encode_announce(Announce(b"foo.com", parse_peer("127.0.0.1:3031")))
+OTHER = encode_announce(Announce(b"bar.com", parse_peer("127.0.0.1:3032")))
 
 
 class Head:
@@ -33,11 +35,18 @@ class Head:
         log.line = self.lines.append  # type: ignore[method-assign]
         self.heard: list[Announce] = []
         self.selector = selectors.DefaultSelector()
-        self.ears = Ears(log, lambda announce, sender: self.heard.append(announce))
+        self.is_news = False
+        self.news: set[bytes] = set()
+        """Keys."""
+        self.ears = Ears(log, self.accept)
         self.bounds = [self.bound(), self.bound()]
         self.trust = Trust(Rules(), Replays(), lambda key: None, lambda key: ())
         self.ears.watch(self.selector, self.bounds, self.trust)
         self.sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def accept(self, announce: Announce, sender: object) -> bool:
+        self.heard.append(announce)
+        return self.is_news or announce.key in self.news
 
     @staticmethod
     def bound() -> Bound:
@@ -174,3 +183,108 @@ def test_a_reload_keeps_what_was_heard_and_changes_who_is_trusted(head: Head) ->
     head.passes()
     assert (head.heard, head.ears.describe()) == ([], "vassal-required=2")
     assert head.ears.hearing(before + 1).until == before + 1
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Head]:
+    """Rests last for minutes, so that no test depends on how quickly two datagrams follow each other."""
+    monkeypatch.setattr(subscriptions, "PASS_SECONDS", 60.0)
+    monkeypatch.setattr(module, "REST_MOST", 1000.0)
+    monkeypatch.setattr(receive_queue, "FLOOD", 1.0)
+    made = Head()
+    yield made
+    made.close()
+
+
+def test_known_nodes_that_speak_often_are_let_wait(patient: Head) -> None:
+    patient.send(GOOD, 3)
+    assert patient.ears.listen() == 1000.0
+    assert patient.ears.listen() == 0.0, "nobody spoke in the rest"
+    patient.send(GOOD, to=1)
+    assert patient.ears.listen() == 1000.0, "a single one, but soon after the others"
+    assert len(patient.heard) == 4
+
+
+def test_a_lone_announcement_is_no_reason_to_rest(patient: Head) -> None:
+    """A rest would be one wake-up more, and none less."""
+    patient.send(GOOD)
+    assert patient.ears.listen() == 0.0
+
+
+def test_whatever_changes_something_is_passed_on_at_once(patient: Head) -> None:
+    patient.is_news = True
+    patient.send(GOOD, 3)
+    assert patient.ears.listen() is None
+    patient.is_news = False
+    patient.send(GOOD, 3)
+    assert patient.ears.listen() == 1000.0
+
+
+def test_one_that_is_new_among_known_ones_counts(patient: Head) -> None:
+    for datagram in (GOOD, OTHER, GOOD):
+        patient.send(datagram)
+    patient.news = {b"bar.com"}
+    assert patient.ears.listen() is None
+
+
+def test_what_does_not_end_is_read_without_a_rest(patient: Head, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscriptions, "PASS_MAX", 10)
+    patient.send(GOOD, 15)
+    assert patient.ears.listen() is None
+    assert patient.ears.listen() == 1000.0
+
+
+def test_junk_is_read_without_a_rest(patient: Head) -> None:
+    """A flood is to be read as fast as can be, since good announcements are in it."""
+    for _ in range(2):  # the second one is refused without a line in the log
+        patient.send(GOOD, 3)
+        patient.send(b"noise" * 10)
+        assert patient.ears.listen() == 0.0
+
+
+def test_nobody_rests_longer_than_a_queue_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 datagrams a second must fit; and no longer than a new node may wait, nor for nothing."""
+
+    def rest(size: int) -> float | None:
+        monkeypatch.setattr(receive_queue, "SIZE", size)
+        head = Head()
+        head.send(GOOD, 3)
+        rest = head.ears.listen()
+        head.close()
+        return rest
+
+    assert module.REST_MOST <= 0.02
+    long = rest(4 << 20)
+    assert long in (module.REST_MOST, rest(1 << 30)), "or the kernel gives no more than this"
+    short = rest(200_000)
+    assert short == pytest.approx(200_000 / receive_queue.DATAGRAM_SIZE / 100_000, rel=0.01)
+    assert rest(100_000) == 0.0
+
+
+def test_the_queue_holds_what_comes_in_a_rest() -> None:
+    """As many of uWSGI's announcements as is said, by the kernel's own account."""
+    head = Head()
+    try:
+        server = head.bounds[0].sock
+        queue = receive_queue.ReceiveQueue(server)
+        datagram = encode_announce(Announce(b"www.example.com", parse_peer("192.168.100.100:30310"), cores=16))
+        head.send(datagram.ljust(200, b"x"), int(queue.patience * receive_queue.FLOOD))
+        assert queue.losses() == 0
+    finally:
+        head.close()
+
+
+def test_a_unix_socket_refuses_so_nobody_rests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its queue is ten datagrams long, unless somebody raised that."""
+    for length, may_rest in ((10, False), (5000, True)):
+        monkeypatch.setattr(receive_queue, "_unix_length", lambda length=length: length)
+        head = Head()
+        unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        path = str(tmp_path / f"{length}")
+        unix.bind(path)
+        head.bounds.append(Bound((socket.SOCK_DGRAM, Kind.UNIX, path, 0), unix, path))
+        head.ears.watch(head.selector, head.bounds, head.trust)
+        head.send(GOOD, 3)
+        assert bool(head.ears.listen()) is may_rest
+        unix.close()
+        head.close()

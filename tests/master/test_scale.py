@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.scale.sending import announcements
+from scripts.scale.sending import Barrage, announcements
 from tests.servers import (
     Router,
     Servers,
@@ -27,9 +27,11 @@ from tests.servers import (
     wait_until,
 )
 from tests.servers.process import Process
+from tests.servers.wire import UNSUBSCRIBE
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.log import Log
 from uwsgirouter.master.downlink import Downlink
+from uwsgirouter.master.receive_queue import DATAGRAM_SIZE, ReceiveQueue
 from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer
 from uwsgirouter.model.announced import Announced
 from uwsgirouter.model.registry import Registry
@@ -72,10 +74,12 @@ class Office:
     def reading_with(self, reader: Reader) -> SubscriptionServer:
         return SubscriptionServer(self.sock, self.accept, Rejects(Log("test")), self.trust, reader)
 
-    def accept(self, announce: Announce, sender: object) -> None:
-        for change in self.registry.announce(announce, time.monotonic()):
+    def accept(self, announce: Announce, sender: object) -> bool:
+        changes = self.registry.announce(announce, time.monotonic())
+        for change in changes:
             if change.event is not None:
                 self.downlink.node_changed(change.event.id)
+        return bool(changes)
 
     def take(self, datagrams: list[bytes]) -> float:
         """Seconds of CPU that it takes to read them all; sending is not in it."""
@@ -212,3 +216,70 @@ def test_a_master_that_was_stopped_reads_before_it_judges(servers: Servers) -> N
         router.signal(signal.SIGCONT)
     log = router.wait_for_log("last.example => new node")
     assert EXPIRED not in log
+
+
+class Hum:
+    """A thousand announcements a second of nodes that are known, to a router with two workers."""
+
+    NODES = 200
+    PER_SECOND = 1000
+
+    def __init__(self, servers: Servers) -> None:
+        self.address, self.server = local(), f"127.0.0.1:{free_udp_port()}"
+        self.router: Router = servers.router(
+            config=f"[uwsgirouter]\nfastrouter = {self.address}\nfastrouter-processes = 2\n"
+            f"fastrouter-subscription-server = {self.server}\n"
+        )
+        numbers = ("--nodes", str(self.NODES), "--keys", "100", "--rate", str(self.PER_SECOND), "--seconds", "100")
+        servers.process(sys.executable, "-m", "scripts.scale.sending", self.server, *numbers)
+        self.wait_for_nodes(self.NODES)
+
+    def wait_for_nodes(self, count: int) -> str:
+        """Until that many are known; the stats line that says so."""
+        lines = [""]
+
+        def says_so() -> bool:
+            before = self.router.log().count("] stats: ")
+            self.router.signal(signal.SIGUSR1)
+            wait_until(lambda: self.router.log().count("] stats: ") > before, 15, "a stats line")
+            lines[0] = self.router.log().rpartition("] stats: ")[2].partition("\n")[0]
+            return lines[0].startswith(f"{count} nodes")
+
+        wait_until(says_so, 15, f"{count} nodes")
+        return lines[0]
+
+    def wake_ups(self) -> int:
+        """Of the master, since it was started."""
+        with open(f"/proc/{self.router.pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("voluntary_ctxt_switches"))
+
+    @property
+    def room(self) -> int:
+        """Announcements that wait in its queue without harm, by what the kernel gives anybody like us."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as like_it:
+            return ReceiveQueue(like_it).size // DATAGRAM_SIZE
+
+
+def test_between_known_announcements_the_master_rests(servers: Servers) -> None:
+    """So a thousand a second wake it up some fifty times; but who comes and who goes is told to all as ever."""
+    hum = Hum(servers)
+    node = servers.node(answer(b"here"))
+    before, start = hum.wake_ups(), time.monotonic()
+    time.sleep(1)
+    used, passed = hum.wake_ups() - before, time.monotonic() - start
+    assert used < 0.6 * Hum.PER_SECOND * passed
+    for _ in range(3):
+        announce(hum.server, "new.example", node.address)
+        wait_until(lambda: fetch(hum.address, "new.example").status == 200, 10, "the new node is served")
+        announce(hum.server, "new.example", node.address, UNSUBSCRIBE)
+        wait_until(lambda: fetch(hum.address, "new.example").status != 200, 10, "its farewell was heard")
+
+
+def test_a_burst_in_a_rest_is_not_lost(servers: Servers) -> None:
+    """As many new nodes as the kernel's queue has room for, at once, while the master rests."""
+    hum = Hum(servers)
+    count = min(2000, hum.room // 2)
+    barrage = Barrage(hum.server, announcements(Hum.NODES + count, 100)[Hum.NODES :])
+    with barrage.sock:
+        assert barrage.send(count) == count
+    assert "lost=" not in hum.wait_for_nodes(Hum.NODES + count)

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,9 @@ class Office:
         self.rejects = Rejects(Log("test"))
         self.server = SubscriptionServer(server, self._accept, self.rejects, self.trust(rules), Reader())
 
-    def _accept(self, announce: Announce, sender: object) -> None:
+    def _accept(self, announce: Announce, sender: object) -> bool:
         self.accepted.append(announce)
+        return False
 
     def trust(self, rules: Rules) -> Trust:
         return Trust(rules, self.replays, Keyring(rules.keys).find, lambda key: owners(rules.owners, key))
@@ -153,6 +155,27 @@ def test_networks(udp: Sockets) -> None:
     udp[1].send(encode_announce(Announce(b"foo.org", NODE.address)))
     assert office.read() == ["key not allowed", *["sender not allowed"] * 2]
     assert [announce.key for announce in office.accepted] == [b"foo.org"]
+
+
+def test_what_is_known_by_heart_is_judged_all_the_same(udp: Sockets) -> None:
+    office = Office(udp[0], Rules())
+    for _ in range(3):
+        udp[1].send(encode_announce(NODE))
+    assert (office.read(), len(office.accepted)) == ([], 3)
+    office.server.trust = office.trust(Rules(allow=networks("10.0.0.0/8")))
+    udp[1].send(encode_announce(NODE))
+    assert (office.read(), len(office.accepted)) == (["sender not allowed"], 3)
+
+
+def test_the_same_words_of_two_senders_mean_two_nodes(udp: Sockets) -> None:
+    office = Office(udp[0], Rules())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.2", 0))
+        for _ in range(2):
+            udp[1].send(encode_announce(replace(NODE, address=parse_peer(":3031"))))
+            other.sendto(encode_announce(replace(NODE, address=parse_peer(":3031"))), udp[0].getsockname())
+    assert office.read() == []
+    assert [announce.address.text for announce in office.accepted] == ["127.0.0.1:3031", "127.0.0.2:3031"] * 2
 
 
 def test_signatures(udp: Sockets, tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_ten_killed_workers_cost_only_what_was_in_them(started: Servers) -> None
         under_way = [at for at, _ in kills if outcome.at <= at + 0.001 and at <= outcome.at + outcome.latency]
         assert under_way, f"{outcome} was not under way at any of {kills}"
     assert len(asked.failures) <= 16 * 10
-    log = router.log()
+    log = router.wait_for_log("workers died 10 times", 10)
     assert len(re.findall(r"uwsgirouter worker [12] \(pid: \d+\) was killed by signal 9", log)) == 10
     assert log.count("respawning uwsgirouter worker") == 9
     assert re.search(r"workers died 10 times in a minute: backing off, worker \d is respawned in 0.5 seconds", log)

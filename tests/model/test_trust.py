@@ -258,6 +258,23 @@ def test_every_rule_must_be_kept() -> None:
     assert court.signed(unix=NOW + 5) == ""
 
 
+@pytest.mark.parametrize(
+    ("rules", "asks"),
+    [
+        (Rules(), False),
+        (Rules(use_credentials=True, mount_points=True, skip_uids=frozenset({0}), keys="/etc/keys"), False),
+        (SIGNED, True),
+        (Rules(allow=networks("10.0.0.0/8")), True),
+        (Rules(key_rules=(key_rule("*.com 10.0.0.0/8"),)), True),
+        (Rules(owners=("/etc/owners",)), True),
+        (Rules(vassal_required=True), True),
+    ],
+)
+def test_whether_anything_is_asked(rules: Rules, asks: bool) -> None:
+    """If not, announcements that are known by heart are taken without a question."""
+    assert Court(rules).trust.asks is asks
+
+
 # -- anything -------------------------------------------------------------------------------------------------------
 
 

@@ -35,7 +35,7 @@ class AnnouncedNames:
     def __init__(
         self,
         log: Log,
-        take: Callable[[Announce, float], None],
+        take: Callable[[Announce, float], object],
         accepted: Callable[[Announce], None],
         renamed: Callable[[Generation, str], None],
     ) -> None:

@@ -16,12 +16,16 @@ from dataclasses import dataclass
 from uwsgirouter.log import Log
 from uwsgirouter.master import receive_queue
 from uwsgirouter.master.sockets import Bound
-from uwsgirouter.master.subscriptions import Rejects, SubscriptionServer
+from uwsgirouter.master.subscriptions import Gist, Rejects, SubscriptionServer
 from uwsgirouter.model.hearing import Hearing
 from uwsgirouter.model.trust import Trust
 from uwsgirouter.protocol.repeated import Reader
 from uwsgirouter.protocol.subscription import Announce
 
+REST_MOST = 0.02
+"""Seconds that known nodes' announcements may wait: a new node among them must not be seen later than this."""
+REST_LEAST = 0.002
+"""Seconds below which a rest is no gain."""
 EPISODE = 60.0
 """Seconds without a loss after which the next one is told again."""
 TURN_EVERY = 60.0
@@ -38,9 +42,10 @@ class _Ear:
 
 
 class Ears:
-    """``accept`` gets each announcement that may be acted upon, and its sender, as recvfrom gives it."""
+    """``accept`` gets each announcement that may be acted upon, and its sender, as recvfrom gives it; it says whether
+    anything is different now."""
 
-    def __init__(self, log: Log, accept: Callable[[Announce, object], None]) -> None:
+    def __init__(self, log: Log, accept: Callable[[Announce, object], bool]) -> None:
         self._log = log
         self._accept = accept
         self._rejects = Rejects(log)
@@ -49,9 +54,11 @@ class Ears:
         self._ears: dict[int, _Ear] = {}
         self._missed = float("-inf")
         self._lost = 0
+        self._rest = 0.0
+        self._heard_at = float("-inf")
 
     def watch(self, selector: selectors.BaseSelector, wanted: Iterable[Bound], trust: Trust) -> None:
-        """Have ``selector`` call for the datagrams of the servers ``wanted``, and of no other."""
+        """Have ``selector`` wake for the datagrams of the servers ``wanted``, and of no other."""
         servers = {id(bound): bound for bound in wanted}
         for mark in [mark for mark in self._ears if mark not in servers]:
             selector.unregister(self._ears.pop(mark).server.sock)
@@ -60,13 +67,11 @@ class Ears:
                 self._ears[mark].server.trust = trust
             else:
                 server = SubscriptionServer(bound.sock, self._accept, self._rejects, trust, self._reader)
-                selector.register(bound.sock, selectors.EVENT_READ, self._call(server))
+                selector.register(bound.sock, selectors.EVENT_READ, self.listen)
                 self._ears[mark] = _Ear(bound, server, time.monotonic())
                 self._introduce(bound, server)
-
-    @staticmethod
-    def _call(server: SubscriptionServer) -> Callable[[], None]:
-        return lambda: server.read(time.monotonic())
+        rest = min((ear.server.queue.patience for ear in self._ears.values()), default=0.0)
+        self._rest = min(REST_MOST, rest) if rest >= REST_LEAST else 0.0
 
     def _introduce(self, bound: Bound, server: SubscriptionServer) -> None:
         self._log.line(f"uwsgirouter subscription server bound to {bound.name}")
@@ -75,6 +80,25 @@ class Ears:
                 f"the kernel gives {bound.name} {server.queue.size >> 10} KB for datagrams that wait, and not "
                 f"{receive_queue.SIZE >> 10}: with thousands of nodes, raise net.core.rmem_max"
             )
+
+    def listen(self) -> float | None:
+        """Read what waits; the seconds for which nobody need listen now.
+
+        0: the next datagram should be read when it comes, since few come or they are not what is known. None: something
+        is different now, or more waits than is read at once; the rest of the loop should have its turn.
+        """
+        now = time.monotonic()
+        count, gist, is_behind = 0, Gist.KNOWN, False
+        for ear in self._ears.values():
+            count += ear.server.read(now)
+            gist = max(gist, ear.server.gist)
+            is_behind = is_behind or ear.server.is_behind
+        if is_behind or gist is Gist.NEWS:
+            return None
+        if not count or gist is Gist.REFUSED:  # junk may be the beginning of a flood
+            return 0.0
+        since, self._heard_at = now - self._heard_at, now
+        return self._rest if count > 1 or since < self._rest / 2 else 0.0
 
     def hearing(self, now: float) -> Hearing:
         """Once a second: how much silence proves. One more pass is read first: the loop may have been held up."""

@@ -36,6 +36,10 @@ class Federation:
         if not self._resubscription.is_wanted:
             self._passing.clear()
 
+    def concerns(self, announce: Announce) -> bool:
+        """Whether ``announce`` came from another router, or has to be told to others; if not, nobody need ask more."""
+        return bool(announce.route) or self._resubscription.is_wanted
+
     def hear(self, announce: Announce, sender: object, now: float) -> Announce | None:
         """What the registry shall take of an announcement; None: nothing.
 

@@ -85,9 +85,13 @@ class Fleet:
         serving = [member for member in self.of(generation) if member.life is Life.SERVING]
         return len(serving) >= target and not self.missing(generation, target)
 
+    def rows(self) -> list[int]:
+        """Of all living workers."""
+        return [member.row for member in self.members.values()]
+
     def free_row(self) -> int | None:
         """A row that no living worker has."""
-        taken = {member.row for member in self.members.values()}
+        taken = set(self.rows())
         return next((row for row in range(ROWS) if row not in taken), None)
 
     def overdue(self, now: float, harakiri: float, beats: dict[int, float]) -> list[Overdue]:

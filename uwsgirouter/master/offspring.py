@@ -98,7 +98,7 @@ def become_attendant(master: Supervisor, duty: Duty, upper: socket.socket, lower
 
 
 def _let_go(master: Supervisor, keep: Iterable[Bound]) -> None:
-    master.selector.close()
+    master.attention.close()
     master.signals.close()
     master.attendants.let_go()
     master.registrar.let_go()

@@ -14,6 +14,10 @@ from struct import Struct
 
 SIZE = 4 << 20
 """Bytes asked of the kernel for datagrams that wait over UDP: some ten thousand."""
+DATAGRAM_SIZE = 640
+"""Bytes of these that an announcement takes: of 200 bytes, 1,280 with its overhead; and the kernel doubles ours."""
+FLOOD = 100_000.0
+"""Datagrams a second that must fit while nobody reads."""
 UNIX_LENGTH = 10
 """Datagrams that wait at a unix socket unless the kernel says otherwise."""
 
@@ -36,6 +40,8 @@ class ReceiveQueue:
         self._refused = 0
         if not self._is_unix:
             _enlarge(sock)
+        self.patience = (self.length or self.size // DATAGRAM_SIZE) / FLOOD
+        """Seconds that it need not be read: so long that even a flood fits."""
         self._dropped = self._count()
 
     @property

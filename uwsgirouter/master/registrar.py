@@ -120,21 +120,32 @@ class Registrar:
             self._configure(generation, time.monotonic())
 
     def watch(self, selector: selectors.BaseSelector) -> None:
-        """Have ``selector`` call for the datagrams of the adopted generation, and of no other."""
+        """Have ``selector`` wake for the datagrams of the adopted generation, and of no other."""
         self._ears.watch(selector, self._wanted, self._trust)
 
-    def _accept(self, announce: Announce, sender: object) -> None:
-        """An announcement that may be acted upon. Raises :class:`ProtocolError`."""
+    def listen(self) -> float | None:
+        """Read the datagrams that wait (see :meth:`Ears.listen`)."""
+        return self._ears.listen()
+
+    def _accept(self, announce: Announce, sender: object) -> bool:
+        """An announcement that may be acted upon; whether anything is different now. Raises :class:`ProtocolError`."""
         now = time.monotonic()
+        if not self._federation.concerns(announce):
+            return self._act_upon(announce, now)
         try:
             wanted = self._federation.hear(announce, sender, now)
-            if wanted is not None and wanted.address.kind is Kind.NAME:
-                self._names.hear(wanted, now)
-            elif wanted is not None:
-                self._take(wanted, now)
+            is_news = wanted is not None and self._act_upon(wanted, now)
             self._federation.heard(announce, wanted is not None, now)
+            return is_news
         finally:
             self._federation.done()
+
+    def _act_upon(self, announce: Announce, now: float) -> bool:
+        """Whether anything is different now. Raises :class:`ProtocolError`."""
+        if announce.address.kind is not Kind.NAME:
+            return self._take(announce, now)
+        self._names.hear(announce, now)
+        return True  # perhaps; they are few
 
     def take_leave(self) -> None:
         """The router stops: other routers hear that it serves nobody any more."""
@@ -148,14 +159,15 @@ class Registrar:
         """In a child: what belongs to the master alone."""
         self._saver.let_go()
 
-    def _take(self, announce: Announce, now: float) -> None:
-        """An announcement of one node."""
+    def _take(self, announce: Announce, now: float) -> bool:
+        """An announcement of one node; whether anything is different now."""
         changes = self.registry.announce(announce, now)
         if not changes:
-            return
+            return False
         self._publish(changes, "", now)
         if any(change.happening in (Happening.NEW, Happening.NEW_VASSAL) for change in changes):
             self._acknowledgements.send(announce)
+        return True
 
     def node_failed(self, id: int, reason: str, now: float) -> None:
         """A worker could not connect to node ``id``."""

@@ -15,6 +15,7 @@ import time
 from collections import Counter as Tally
 from collections.abc import Callable
 from dataclasses import replace
+from enum import IntEnum
 from struct import Struct
 
 from uwsgirouter.errors import ProtocolError
@@ -30,7 +31,7 @@ from uwsgirouter.protocol.forwarding import CAME_BACK
 from uwsgirouter.protocol.packet import HEADER_SIZE
 from uwsgirouter.protocol.repeated import Reader
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce
-from uwsgirouter.settings.address import Address, Kind, at_host
+from uwsgirouter.settings.address import Kind, at_host
 from uwsgirouter.settings.algorithms import ALGORITHMS
 
 PASS_MAX = 500
@@ -46,13 +47,25 @@ _NOBODY = 65534
 _ANCILLARY = socket.CMSG_SPACE(_CREDENTIALS.size)
 
 
+class Gist(IntEnum):
+    """What came of a pass, from little to much."""
+
+    KNOWN = 0
+    """Nothing, or only announcements that changed nothing."""
+    REFUSED = 1
+    """Something was refused, nothing changed."""
+    NEWS = 2
+    """Something is different now."""
+
+
 class SubscriptionServer:
-    """Reads the datagrams of ``sock``; ``accept`` gets what ``trust`` lets through, and who sent it."""
+    """Reads the datagrams of ``sock``; ``accept`` gets what ``trust`` lets through, and who sent it, and says whether
+    that was news."""
 
     def __init__(
         self,
         sock: socket.socket,
-        accept: Callable[[Announce, object], None],
+        accept: Callable[[Announce, object], bool],
         rejects: Rejects,
         trust: Trust,
         reader: Reader,
@@ -61,6 +74,8 @@ class SubscriptionServer:
         self.queue = ReceiveQueue(sock)
         self.is_behind = False
         """Whether the last pass left something unread."""
+        self.gist = Gist.KNOWN
+        """What the last pass brought at most."""
         self._accept = accept
         self._rejects = rejects
         self._reader = reader
@@ -82,12 +97,13 @@ class SubscriptionServer:
         # Never room for more than the credentials: descriptors that somebody sends along would be ours.
         self._room = _ANCILLARY if asked else 0
 
-    def read(self, now: float) -> None:
-        """Take what waits, at most :data:`PASS_MAX`."""
+    def read(self, now: float) -> int:
+        """Take what waits, at most :data:`PASS_MAX`; how many there were."""
         wall_clock = time.time()
         end = time.monotonic() + PASS_SECONDS
         count = 0
         self.is_behind = True
+        self.gist = Gist.KNOWN
         while count < PASS_MAX and (count % _BETWEEN_LOOKS or time.monotonic() < end):
             try:
                 datagram, ancillary, _flags, sender = self.sock.recvmsg(DATAGRAM_MAX + 1, self._room)
@@ -98,15 +114,31 @@ class SubscriptionServer:
                 self._rejects.add("receive error", error, None, now)
                 break
             count += 1
-            fault = self._fault(datagram, sender)
-            if fault and self._rejects.add_silently(fault, now):
-                continue
-            credentials = _credentials(ancillary) if ancillary else None
+            announce = None if self._trust.asks else self._reader.recall(datagram)
             try:
-                self._accept(self._judge(datagram, sender, credentials, wall_clock), sender)
+                if announce is None:
+                    announce = self._examine(datagram, sender, _credentials(ancillary), now, wall_clock)
+                    if announce is None:
+                        continue
+                if announce.address.is_wildcard:
+                    announce = _where_from(announce, sender)
+                if self._accept(announce, sender):
+                    self.gist = Gist.NEWS
             except ProtocolError as error:
-                self._rejects.add(error.reason, error, sender, now, credentials)
+                self.gist = max(self.gist, Gist.REFUSED)
+                self._rejects.add(error.reason, error, sender, now, _credentials(ancillary))
         self.queue.was_read(count)
+        return count
+
+    def _examine(
+        self, datagram: bytes, sender: object, credentials: Credentials | None, now: float, wall_clock: float
+    ) -> Announce | None:
+        """What ``datagram`` says; None when it was refused in silence. Raises :class:`ProtocolError`."""
+        fault = self._fault(datagram, sender)
+        if fault and self._rejects.add_silently(fault, now):
+            self.gist = max(self.gist, Gist.REFUSED)
+            return None
+        return self._judge(datagram, sender, credentials, wall_clock)
 
     def _fault(self, datagram: bytes, sender: object) -> str:
         """Why a datagram need not be looked at; empty when it must be. What :meth:`_judge` would say, but at once."""
@@ -120,14 +152,12 @@ class SubscriptionServer:
         return "" if datagram[1] + (datagram[2] << 8) + HEADER_SIZE == size else "bad size"
 
     def _judge(self, datagram: bytes, sender: object, credentials: Credentials | None, wall_clock: float) -> Announce:
-        """What ``datagram`` says. Raises :class:`ProtocolError`."""
+        """What ``datagram`` says, if its sender may say that. Raises :class:`ProtocolError`."""
         self._trust.judge_sender(sender)
         if len(datagram) > DATAGRAM_MAX:
             raise ProtocolError("too long", f"more than {DATAGRAM_MAX} bytes")
         announce = self._reader.read(datagram)
         self._trust.judge(datagram, announce, sender, credentials, wall_clock)
-        if announce.address.is_wildcard and not announce.address.is_unix:
-            return replace(announce, address=_where_from(announce.address, sender))
         return announce
 
 
@@ -143,14 +173,18 @@ def _credentials(ancillary: list[tuple[int, int, bytes]]) -> Credentials | None:
     return None
 
 
-def _where_from(address: Address, sender: object) -> Address:
+def _where_from(announce: Announce, sender: object) -> Announce:
     """``:port`` and ``0.0.0.0:port`` name no machine: the node is where its datagram comes from."""
-    if not isinstance(sender, tuple):
-        return at_host("::1" if address.kind is Kind.TCP6 else "127.0.0.1", address.port)
-    host = ipaddress.ip_address(sender[0])
-    if isinstance(host, ipaddress.IPv6Address) and host.ipv4_mapped is not None:
-        return at_host(str(host.ipv4_mapped), address.port)  # an IPv4 sender, and a socket that hears both
-    return at_host(str(host), address.port)
+    address = announce.address
+    if address.is_unix:
+        return announce
+    if isinstance(sender, tuple):
+        host = ipaddress.ip_address(sender[0])
+        # An IPv4 sender, perhaps, and a socket that hears both.
+        text = str(getattr(host, "ipv4_mapped", None) or host)
+    else:
+        text = "::1" if address.kind is Kind.TCP6 else "127.0.0.1"
+    return replace(announce, address=at_host(text, address.port))
 
 
 class Rejects:

@@ -3,7 +3,7 @@
 One idea: everything that happens to the processes happens here, in one thread, one thing after the other; signal
 handlers only enqueue, and what decides (the fleet, the registry, the generation to be) is pure or stands in a module
 of its own. It never sees a client's byte and has no gevent hub. Invariants: the listeners of the current generation
-are open as long as the master lives; a worker is replaced or killed by nobody else. See docs/signals.md.
+are open as long as the master lives; a worker is started or ended at nobody else's word.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from __future__ import annotations
 import gc
 import mmap
 import os
-import selectors
-import signal
-import socket
 import time
-from collections.abc import Callable
 from enum import Enum
+from functools import partial
 
 from setproctitle import setproctitle
 
@@ -26,29 +23,26 @@ from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.master.attendants import Attendants
+from uwsgirouter.master.attention import Attention
 from uwsgirouter.master.channels import Channels
 from uwsgirouter.master.commands import Commands
 from uwsgirouter.master.control_socket import ControlSocket
-from uwsgirouter.master.downlink import Downlink
-from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns
+from uwsgirouter.master.crew import FAST_STOP, Crew
+from uwsgirouter.master.fleet import Fleet, Life, Member
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.offspring import become_attendant, become_worker
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
-from uwsgirouter.master.report import describe
+from uwsgirouter.master.signal_orders import SignalOrders
 from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Sockets
-from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counter, Counters
+from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counters
 from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.main import CANNOT_BOOT
 
-FAST_STOP = 2.0
-"""Seconds that workers have to leave at INT before they are killed."""
-KILL_AGAIN = 5.0
-"""Seconds after which a worker that was killed and is still there is killed once more."""
 WORKERS_MOST = ROWS // 4
 """Workers that TTIN can reach: two generations must fit in the shared memory, with room for those that drain."""
 
@@ -76,22 +70,31 @@ class Supervisor:
         self.sticky_secret = os.urandom(32)
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
-        self.selector = selectors.DefaultSelector()
-        self.channels = Channels(self.selector, self.fleet, self._hear)
+        self.attention = Attention(lambda: self.registrar.listen())
+        self.channels = Channels(self.attention.others, self.fleet, self._hear)
         self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
         self.sockets = Sockets(log)
-        self.signals = Signals(self._orders())
+        self.signals = Signals(SignalOrders(self).by_number())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
-        self.signals.listen(self.selector)
-        self.respawns = Respawns()
+        self.signals.listen(self.attention.others)
+        self.crew = Crew(
+            self.fleet,
+            self.channels,
+            self.registrar,
+            self.counters,
+            self.table,
+            log,
+            partial(become_worker, self),
+            lambda: self.settings.seconds("reload-mercy"),
+        )
         self.attendants = Attendants(
-            self.selector, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)
+            self.attention.others, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)
         )
         self.place = Place(log.say)
-        self.reload = Reload(source, settings, self.sockets, self.registrar, self.selector, self.place, log)
+        self.reload = Reload(source, settings, self.sockets, self.registrar, self.attention.ears, self.place, log)
         self.control = ControlSocket(
-            self.selector, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
+            self.attention.others, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
         )
         self._next_tick = 0.0
         self._long_lived = LongLived()
@@ -128,25 +131,25 @@ class Supervisor:
             self._staff(now)
             if self.stage is Stage.STOPPING and not self.fleet.members and not self.attendants.members:
                 return self._leave()
-            ready = self.selector.select(self._patience(now))
+            calls = self.attention.wait(self._next_moment(now))
             # Orders first: a worker that was told to leave together with its master is answered as the master knows.
             self.signals.obey()
-            for key, _ in ready:
-                key.data()
+            for call in calls:
+                call()
             self._reap()
             now = time.monotonic()
             if self.reload.wish:
                 self.log.say(f"{self.reload.wish}: reloading")
-                self._begin_reload(now)
+                self.begin_reload(now)
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
             self.channels.write()
 
-    def _patience(self, now: float) -> float:
-        puts_off = (self.respawns.not_before, self.attendants.not_before)
-        moments = [self._next_tick, *(moment for moment in puts_off if moment > now)]
-        return max(0.0, min(moments) - now)
+    def _next_moment(self, now: float) -> float:
+        """When there is something to do, whatever happens until then."""
+        puts_off = (self.crew.respawns.not_before, self.attendants.not_before)
+        return min([self._next_tick, *(moment for moment in puts_off if moment > now)])
 
     def _tick(self, now: float) -> None:
         """Once a second: time passes for nodes and workers."""
@@ -154,31 +157,12 @@ class Supervisor:
         self._long_lived.look(len(self.table.nodes))
         self.attendants.tick(now)
         self.control.tick(now)
-        beats = {
-            member.pid: self.counters.read(member.row, Counter.BEAT) / 1000 for member in self.fleet.members.values()
-        }
-        harakiri = self.settings.seconds("fastrouter-harakiri")
-        for member, reason in self.fleet.overdue(now, harakiri, beats):
-            self._end(member, reason, now)
+        self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         touched = _mtimes(self.settings)
         if touched != self._touched:
             self._touched = touched
             self.log.say("a touch-reload file changed: reloading")
-            self._begin_reload(now)
-
-    def _end(self, member: Member, reason: str, now: float) -> None:
-        """The time of a worker is over. One that drains is alive: it may still tell its clients."""
-        sessions = self.counters.read(member.row, Counter.SESSIONS)
-        if member.life is Life.DRAINING and member.deadline is not None and now >= member.deadline:
-            what = f"uwsgirouter worker {member.number} (pid: {member.pid}):"
-            member.life = Life.STOPPING
-            member.deadline = now + FAST_STOP
-            member.downlink.order("stop")
-        else:
-            what = f"*** HARAKIRI ON GATEWAY uwsgirouter {member.number} (pid: {member.pid}) ***"
-            member.deadline = now + KILL_AGAIN
-            _kill(member.pid, signal.SIGKILL)
-        self.log.line(f"{what} it {reason}; {sessions} sessions are cut")
+            self.begin_reload(now)
 
     def _leave(self) -> int:
         self.attendants.close()
@@ -192,82 +176,38 @@ class Supervisor:
         self.log.line("goodbye to uwsgirouter.")
         return self.status
 
-    # -- signals ----------------------------------------------------------------------------------------------------
+    # -- orders -----------------------------------------------------------------------------------------------------
 
-    def _orders(self) -> dict[int, Callable[[], None]]:
-        return {
-            signal.SIGHUP: self._on_reload,
-            signal.SIGTERM: self._on_graceful_stop,
-            signal.SIGQUIT: self._on_graceful_stop,
-            signal.SIGINT: self._on_fast_stop,
-            signal.SIGUSR1: self._on_reopen,
-            signal.SIGUSR2: self._on_upgrade,
-            signal.SIGTTIN: lambda: self._resize(+1),
-            signal.SIGTTOU: lambda: self._resize(-1),
-            signal.SIGWINCH: self._on_rest,
-        }
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the router ends with its last session."""
+        return self.stage is Stage.STOPPING
 
-    def _on_reload(self) -> None:
-        self.log.say("SIGHUP: reloading")
-        self._begin_reload(time.monotonic())
-
-    def _on_graceful_stop(self) -> None:
-        mercy = self.settings.seconds("reload-mercy")
-        if self.stage is not Stage.STOPPING:
-            self.log.say(f"stopping: sessions have {mercy:g} seconds to finish")
-            self._stop(mercy, Life.DRAINING, "drain", True)
-
-    def _on_fast_stop(self) -> None:
-        self.log.say("SIGINT: stopping at once")
-        self._stop(FAST_STOP, Life.STOPPING, "stop")
-
-    def _stop(self, seconds: float, life: Life, *order: object) -> None:
+    def stop(self, seconds: float, life: Life, *order: object) -> None:
+        """Give everybody ``seconds`` to leave: workers get ``order``, which makes their life ``life``."""
         now = time.monotonic()
         deadline = now + seconds
         self.stage = Stage.STOPPING
         self.registrar.take_leave()
         self.reload.cancel()
         self.attendants.stop(now, lambda attendant: True, seconds, hurry=life is Life.STOPPING)
-        for member in self.fleet.members.values():
-            member.downlink.order(*order)
-            member.life = life
-            member.deadline = min(deadline, member.deadline or deadline)
+        self.crew.stop(deadline, life, *order)
 
-    def _on_reopen(self) -> None:
-        path = process.log_path(self.settings)
-        if path:
-            try:
-                process.redirect_log(process.open_log(path))
-            except BootError as error:
-                self.log.say(f"SIGUSR1: {error}; the old log stays")
-            else:
-                for member in self.fleet.members.values():
-                    member.downlink.order("log", descriptor=2)
-                self.attendants.reopen_log()
-                self.log.say("SIGUSR1: log reopened")
-        self.log.say(
-            describe(self.counters, self.table, self._rows(), self.registrar.describe_rejects(), self.log.dropped)
-        )
-        passed_on = self.registrar.describe_passed()
-        if passed_on:
-            self.log.say(passed_on)
-
-    def _on_upgrade(self) -> None:
-        self.log.say("SIGUSR2: replacing the running code is not available in this version; SIGHUP reloads")
-
-    def _on_rest(self) -> None:
-        """WINCH: all workers drain and leave, the sockets stay; HUP or TTIN brings workers back."""
+    def rest(self) -> None:
+        """All workers drain and leave, the sockets stay; a reload or :meth:`resize` brings workers back."""
         if self.stage is Stage.RUNNING:
             self.stage = Stage.RESTING
             if self.reload.incoming is not None:
                 self.attendants.discard(self.reload.incoming.index)
             self.reload.cancel()
             self.log.say("SIGWINCH: draining all workers; connections wait until SIGHUP")
-            self.attendants.stop(time.monotonic(), lambda attendant: attendant.duty.rests)
-            for member in list(self.fleet.members.values()):
-                self._drain(member)
+            now = time.monotonic()
+            self.attendants.stop(now, lambda attendant: attendant.duty.rests)
+            for member in self.fleet.members.values():
+                self.crew.drain(member, now)
 
-    def _resize(self, step: int) -> None:
+    def resize(self, step: int) -> None:
+        """Want so many more workers."""
         if self.stage is Stage.STOPPING:
             return
         self.stage = Stage.RUNNING
@@ -283,37 +223,8 @@ class Supervisor:
             return
         for generation in self.reload.generations:
             self.attendants.staff(generation, now)
-            if not self.attendants.attended(generation) or now < self.respawns.not_before:
-                continue
-            for number in self.fleet.missing(generation.index, generation.target):
-                if now >= self.respawns.not_before:
-                    self._spawn(number, generation, now)
-            for member in self.fleet.surplus(generation.index, generation.target):
-                self._drain(member)
-
-    def _spawn(self, number: int, generation: Generation, now: float) -> None:
-        row = self.fleet.free_row()
-        if row is None:
-            self.log.say("cannot start a worker: too many of them are still draining")
-            self.respawns.not_before = now + 1.0
-            return
-        self.counters.release_row(row, self.registrar.registry.numbers)
-        # Alive from now on, so that the others count its requests when it begins to serve, and not a second later.
-        self.counters.row(row)[Counter.BEAT] = int(now * 1000)
-        try:
-            upper, lower, pid = _fork_with_channel()
-        except OSError as error:
-            self.log.say(f"cannot start worker {number}: {error.strerror}; trying again in a second")
-            self.respawns.not_before = now + 1.0
-            return
-        if pid == 0:
-            os._exit(become_worker(self, number, generation, row, upper, lower))
-        lower.close()
-        downlink = Downlink(upper, self.table)
-        member = Member(pid, number, row, generation.index, downlink, now)
-        self.fleet.members[pid] = member
-        self.channels.open(member, self.registrar)
-        self.log.line(f"spawned uwsgirouter worker {number} (pid: {pid})")
+            if self.attendants.attended(generation):
+                self.crew.staff(generation, now)
 
     def _hear(self, member: Member, message: list[object]) -> None:
         """What a worker says of itself."""
@@ -322,16 +233,11 @@ class Supervisor:
             member.life = Life.SERVING
             self._complete_reload(time.monotonic())
         elif what == "draining":
+            now = time.monotonic()
             if member.life is Life.STARTING:
                 # It gave up before it served: the next one may do the same, and must not come at once for ever.
-                self._plan_respawn(member, time.monotonic())
-            self._drain(member)
-
-    def _drain(self, member: Member) -> None:
-        if not member.leaving:
-            member.life = Life.DRAINING
-            member.deadline = time.monotonic() + self.settings.seconds("reload-mercy")
-            member.downlink.order("drain", False)
+                self.crew.plan_respawn(member, now)
+            self.crew.drain(member, now)
 
     def _reap(self) -> None:
         while self.fleet.members or self.attendants.members:
@@ -365,15 +271,8 @@ class Supervisor:
             self.log.line(f"respawning uwsgirouter {name}")
 
     def _bury(self, member: Member, code: int) -> None:
-        self.channels.close(member)
-        self.counters.release_row(member.row, self.registrar.registry.numbers)
-        expected = member.leaving
-        how = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
-        if expected and code == 0:
-            self.log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) is done")
-            return
-        self.log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) {how}")
-        if expected:
+        how = self.crew.bury(member, code)
+        if not how:
             return
         now = time.monotonic()
         incoming = self.reload.incoming
@@ -382,26 +281,17 @@ class Supervisor:
         elif code == CANNOT_BOOT and member.life is Life.STARTING and self.reload.current.index == 1:
             self._give_up("the workers cannot start")
         else:
-            self._plan_respawn(member, now)
+            self.crew.plan_respawn(member, now)
 
     def _give_up(self, reason: str) -> None:
         self.log.say(f"{reason}: giving up")
         self.status = 1
-        self._stop(FAST_STOP, Life.STOPPING, "stop")
-
-    def _plan_respawn(self, member: Member, now: float) -> None:
-        delay = self.respawns.died(now)
-        if delay:
-            self.log.say(
-                f"workers died {self.respawns.deaths} times in a minute: backing off, "
-                f"worker {member.number} is respawned in {delay:g} seconds"
-            )
-        else:
-            self.log.line(f"respawning uwsgirouter worker {member.number}")
+        self.stop(FAST_STOP, Life.STOPPING, "stop")
 
     # -- reload -----------------------------------------------------------------------------------------------------
 
-    def _begin_reload(self, now: float) -> None:
+    def begin_reload(self, now: float) -> None:
+        """Begin the next generation, if its configuration is good and nothing else is under way."""
         if self.stage is not Stage.STOPPING and self.reload.begin(now):
             self.stage = Stage.RUNNING
 
@@ -416,22 +306,17 @@ class Supervisor:
         self._touched = _mtimes(self.settings)
         _show(self.settings)
         for member in old:
-            self._drain(member)
+            self.crew.drain(member, now)
         if self.reload.wanted_again():
-            self._begin_reload(now)
+            self.begin_reload(now)
 
     def _abort_reload(self, generation: Generation, reason: str) -> None:
-        for member in self.fleet.of(generation.index):
-            member.life = Life.DRAINING
-            _kill(member.pid, signal.SIGKILL)
+        self.crew.abandon(generation)
         self.attendants.discard(generation.index)
         self.reload.abort(reason)
 
     def _inflight(self, node: int) -> int:
-        return self.counters.inflight(node, self._rows())
-
-    def _rows(self) -> list[int]:
-        return [member.row for member in self.fleet.members.values()]
+        return self.counters.inflight(node, self.fleet.rows())
 
 
 def _show(settings: Settings) -> None:
@@ -448,21 +333,3 @@ def _mtimes(settings: Settings) -> tuple[float, ...]:
         except OSError:
             found.append(0.0)
     return tuple(found)
-
-
-def _fork_with_channel() -> tuple[socket.socket, socket.socket, int]:
-    """Both ends of a channel and what fork(2) returned. Raises OSError, and leaves nothing open then."""
-    upper, lower = socket.socketpair()
-    try:
-        return upper, lower, os.fork()
-    except OSError:
-        upper.close()
-        lower.close()
-        raise
-
-
-def _kill(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass

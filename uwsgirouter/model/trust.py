@@ -40,6 +40,8 @@ class Trust:
         owners: Callable[[bytes], Iterable[tuple[int, int]]],
     ) -> None:
         self.rules = rules
+        self.asks = any((rules.allow, rules.key_rules, rules.vassal_required, rules.owners, rules.digest))
+        """Whether anything is asked of a sender; if not, all announcements are taken."""
         self._replays = replays
         self._find_key = find_key
         self._owners = owners

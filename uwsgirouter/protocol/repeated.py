@@ -28,6 +28,10 @@ class Reader:
     def __len__(self) -> int:
         return len(self._known.keys() | self._earlier.keys())
 
+    def recall(self, datagram: bytes) -> Announce | None:
+        """What ``datagram`` says, if it was read lately."""
+        return self._known.get(datagram)
+
     def read(self, datagram: bytes) -> Announce:
         """What ``datagram`` says. Raises :class:`~uwsgirouter.errors.ProtocolError`."""
         announce = self._known.get(datagram)

@@ -33,6 +33,9 @@ class Kind(Enum):
     SHARED = "shared socket"
     FD = "inherited descriptor"
 
+    __hash__ = object.__hash__
+    """Each is one object; the library's own is a function in Python, and nodes are found by their addresses."""
+
 
 class Address(NamedTuple):
     """One parsed address. ``text`` is what was written; compare addresses by :attr:`identity`."""
@@ -59,7 +62,7 @@ class Address(NamedTuple):
     @property
     def identity(self) -> tuple[Kind, str, int]:
         """Equal for two spellings of one address (``127.0.0.1:80`` and ``127.0.0.1:080``)."""
-        return (self.kind, self.host, self.port)
+        return self[:3]
 
     @property
     def is_unix(self) -> bool:

@@ -16,7 +16,7 @@ NODES, KEYS = 2000, 1000
 PER_SECOND = 2000.0
 MICROSECONDS = 1e6
 
-FIGURE = Figure("announcements", f"CPU per announcement, {NODES} nodes, 2 processes", "us", most=1.0, guard=3.3)
+FIGURE = Figure("announcements", f"CPU per announcement, {NODES} nodes, 2 processes", "us", most=1.0, guard=1.2)
 
 
 def measure(layout: Layout, length: Length) -> Sample:
