@@ -33,9 +33,7 @@ def test_an_argument_may_be_empty_or_have_spaces() -> None:
     assert ask("route-run = rpc:hello ${HTTP_X} ${HTTP_Y}", X="a b").body == b"hello a b,"
 
 
-@pytest.mark.parametrize(
-    "rule", ["rpc:nope", "rpc:empty", "rpcnext:nope", "rpcret:nope", "rpcraw:empty"]
-)
+@pytest.mark.parametrize("rule", ["rpc:nope", "rpc:empty", "rpcnext:nope", "rpcret:nope", "rpcraw:empty"])
 def test_nothing_ends_the_request(rule: str) -> None:
     reply = ask(f"route-run = {rule}")
     assert reply.status == 500 and not reply.asked

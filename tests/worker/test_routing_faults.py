@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Connection, End, Handler, Node, Servers, answer, get, hang, packet, post, wait_until
+from tests.servers import Connection, End, Node, Servers, answer, get, packet, post, wait_until
 from tests.servers.client import Client
 from tests.servers.wire import Reply, Variables
 from tests.worker.scarcity import without_descriptors
@@ -428,7 +428,10 @@ def test_an_answer_of_a_server_that_stays_ends_where_it_says(quick: Ruled, answe
 @pytest.mark.parametrize("size", [5, 500, 5000])
 @pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
 def test_a_buffered_body_reaches_an_http_server(buffering: Ruled, size: int, apart: bool) -> None:
-    with Web(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as web, buffering.servers.client(buffering.tcp) as client:
+    with (
+        Web(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as web,
+        buffering.servers.client(buffering.tcp) as client,
+    ):
         variables = post("any.example", size, "/http", [(b"HTTP_X_NODE", web.address.encode())])
         client.send_packet(variables, BIG[: 0 if apart else size])
         if apart:

@@ -65,7 +65,7 @@ def encode_packet(variables: Iterable[tuple[bytes, bytes]], modifier1: int = 0, 
 
 
 def with_variable(packet: bytes, name: bytes, value: bytes) -> bytes:
-    """A whole packet with one variable more at its end. Raises :class:`ProtocolError` when the block has no room for it."""
+    """A whole packet with one variable more at its end. Raises :class:`ProtocolError` when it has no room for it."""
     size = len(packet) - HEADER_SIZE + 4 + len(name) + len(value)
     if size > BLOCK_MAX:
         raise ProtocolError("too large", f"{size} bytes of variables, at most {BLOCK_MAX}")

@@ -179,7 +179,7 @@ class Writer:
 
     @property
     def answered(self) -> bool:
-        """Whether a rule's own head is out, so that a node's answer would be dropped (behind raw bytes it would not)."""
+        """Whether a rule's own head is out, so that a node's answer would be dropped (not so behind raw bytes)."""
         return self.stage in (Stage.SENT, Stage.ENDED)
 
     def complete(self) -> None:

@@ -1,7 +1,7 @@
 """What rules add to a small request: this router beside itself, one with a chain of rules.
 
-The rules are of the sorts that people have; of twenty, a few match and go on, the others look and do not. Each figure is
-the part that they add to the CPU of a small request.
+The rules are of the sorts that people have; of twenty, a few match and go on, the others look and do not. Each figure
+is the part that they add to the CPU of a small request.
 """
 
 from __future__ import annotations

@@ -110,8 +110,8 @@ ROWS = (
         "import",
         "cache",
         Type.TEXT,
-        "import this Python module (or run this file) at start and at each reload, as with file; and in every worker when "
-        "rules call functions of scripts",
+        "import this Python module (or run this file) at start and at each reload, as with file; and in every worker "
+        "when rules call functions of scripts",
         aliases=("pyimport", "py-import", "python-import"),
         repeatable=True,
     ),
