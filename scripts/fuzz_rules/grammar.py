@@ -329,9 +329,12 @@ def _answers(line: str) -> bool:
 
 
 def _plain(asked: Ask) -> Ask:
-    """Neither HTTP/1.0, for which nothing is chunked, nor HEAD, whose answers without a body get no length."""
+    """Neither HTTP/1.0, for which nothing is chunked, nor HEAD, whose answers without a body get no length, nor an
+    empty first piece, behind which uWSGI's head does not name the coding.
+    """
     variables = tuple(pair for pair in asked.variables if pair[1] != b"HTTP/1.0")
-    return replace(asked, variables=variables, method=asked.method.replace("HEAD", "GET"))
+    app = {**asked.app, "chunks": [chunk for chunk in asked.app["chunks"] if chunk]}
+    return replace(asked, variables=variables, method=asked.method.replace("HEAD", "GET"), app=app)
 
 
 def _without(lines: list[str], actions: Iterable[str]) -> list[str]:

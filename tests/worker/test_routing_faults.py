@@ -10,17 +10,33 @@ import re
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
-from tests.servers import Connection, End, Node, Servers, answer, get, packet, post, wait_until
+from tests.servers import (
+    Connection,
+    End,
+    Handler,
+    Node,
+    Servers,
+    answer,
+    close_at_once,
+    get,
+    hang,
+    packet,
+    post,
+    reset_after_packet,
+    wait_until,
+)
 from tests.servers.client import Client
 from tests.servers.wire import Reply, Variables
 from tests.worker.scarcity import without_descriptors
 from tests.worker.site import Site
+from uwsgirouter.worker.rpc_call import CallFailed, call_at
 
 MEGABYTE = 1 << 20
 CHUNKS = b"5\r\nhello\r\n0\r\n\r\n"
@@ -95,7 +111,7 @@ error-route = /slow/error stall:30
 response-route = /late/response late-boom:response
 response-route = /slow/response stall:30
 response-route = /tunnel stall:0.1
-final-route = /slow/final stall:1
+final-route = /slow/final stall:0.3
 final-route = /slow/final log:final of ${PATH_INFO}
 """
 
@@ -133,15 +149,15 @@ class Ruled(Site):
         wait_until(rests, 10, "no session, no request and no descriptor is left")
 
     @contextmanager
-    def telling_once(self, word: str) -> Iterator[None]:
-        """What is done within is a failure for that cause, counted and told once."""
+    def telling(self, *words: str) -> Iterator[None]:
+        """What is done within are failures for these causes; each is counted and told once."""
         before, lines = self.stats().causes, self.router.log().count("] request ")
         yield
         self.at_rest()
         after = self.stats().causes
         new = {cause: count - before.get(cause, 0) for cause, count in after.items() if count != before.get(cause, 0)}
-        assert new == {word: 1}
-        assert self.router.log().count("] request ") == lines + 1, self.router.log()
+        assert new == Counter(words)
+        assert self.router.log().count("] request ") == lines + len(words), self.router.log()
 
 
 @pytest.fixture(scope="module")
@@ -158,8 +174,8 @@ def slow(started: Servers) -> Ruled:
 
 @pytest.fixture(scope="module")
 def buffering(started: Servers) -> Ruled:
-    """It has bodies here before it asks a node, larger ones in files."""
-    return Ruled(started, COMMON, *TIMEOUTS, "fastrouter-post-buffering = 1000")
+    """It has bodies here before it asks a node, larger ones in files, and no pages of its own."""
+    return Ruled(started, COMMON, *TIMEOUTS, "fastrouter-post-buffering = 1000", "fastrouter-error-pages = false")
 
 
 @pytest.fixture(params=["quick", "slow"])
@@ -188,6 +204,13 @@ def cause_of(reply: Reply) -> tuple[int, str | None]:
     return reply.status, reply.header("x-uwsgirouter-cause")
 
 
+def sparse(path: Path) -> Path:
+    """A file larger than all that sockets hold."""
+    with path.open("wb") as file:
+        file.truncate(64 * MEGABYTE)
+    return path
+
+
 def file_of(path: Path) -> Variables:
     return [(b"HTTP_X_FILE", str(path).encode())]
 
@@ -196,67 +219,51 @@ def file_of(path: Path) -> Variables:
 
 
 def test_a_rule_with_a_bug_is_told(both: Ruled) -> None:
-    with both.telling_once("internal-error"):
+    with both.telling("internal-error"):
         assert cause_of(ask(both, "/boom/request")) == (500, "internal-error")
 
 
 def test_an_error_rule_with_a_bug_leaves_the_plain_answer(both: Ruled) -> None:
-    with both.telling_once("no-node"):
+    with both.telling("no-node"):
         assert cause_of(ask(both, "/boom/error")) == (503, "no-node")
 
 
 def test_a_response_rule_with_a_bug_is_told(both: Ruled) -> None:
     node = both.node(answer(b"ok"))
-    with both.telling_once("internal-error"):
+    with both.telling("internal-error"):
         assert cause_of(ask(both, "/node/boom/response", node)) == (500, "internal-error")
 
 
 def test_a_transformation_with_a_bug(both: Ruled) -> None:
     node = both.node(answer(b"ok"))
-    with both.telling_once("internal-error"):
+    with both.telling("internal-error"):
         assert cause_of(ask(both, "/node/exploding", node)) == (500, "internal-error")
 
 
 def test_a_final_rule_with_a_bug_harms_nobody(both: Ruled) -> None:
-    with both.telling_once("no-node"):
+    with both.telling("no-node"):
         assert cause_of(ask(both, "/boom/final")) == (503, "no-node")
 
 
 def test_a_rule_that_fails_after_it_waited_is_told(slow: Ruled) -> None:
-    with slow.telling_once("internal-error"):
+    with slow.telling("internal-error"):
         assert cause_of(ask(slow, "/late/boom")) == (500, "internal-error")
-    with slow.telling_once("no-node"):
+    with slow.telling("no-node"):
         assert cause_of(ask(slow, "/late/error")) == (503, "no-node")
     node = slow.node(answer(b"ok"))
-    with slow.telling_once("internal-error"):
+    with slow.telling("internal-error"):
         assert cause_of(ask(slow, "/node/late/response", node)) == (500, "internal-error")
 
 
-# -- rules that take too long --------------------------------------------------------------------------------------
+def test_without_pages_only_rules_answer_failures(buffering: Ruled) -> None:
+    with buffering.telling("no-node"):
+        assert ask(buffering, "/sorry/redirect").status == 302
+    for path, word in (("/other", "no-node"), ("/boom/request", "internal-error"), ("/boom/error", "no-node")):
+        with buffering.telling(word), asked(buffering, path) as client:
+            assert client.read_all() == (b"", End.EOF)
 
 
-def test_rules_that_take_too_long_are_told(slow: Ruled) -> None:
-    with slow.telling_once("rules-timeout"):
-        assert cause_of(ask(slow, "/slow/request")) == (504, "rules-timeout")
-
-
-def test_an_error_rule_that_takes_too_long_leaves_the_plain_answer(slow: Ruled) -> None:
-    with slow.telling_once("no-node"):
-        assert cause_of(ask(slow, "/slow/error")) == (503, "no-node")
-
-
-def test_a_response_rule_that_takes_too_long_is_not_the_nodes_fault(slow: Ruled) -> None:
-    node = slow.node(answer(b"ok"))
-    with slow.telling_once("rules-timeout"):
-        assert cause_of(ask(slow, "/node/slow/response", node)) == (504, "rules-timeout")
-
-
-def test_harakiri_counts_from_the_beginning_while_a_rule_waits(slow: Ruled) -> None:
-    with slow.telling_once("harakiri"):
-        assert cause_of(ask(slow, "/harakiri/slow/request")) == (504, "harakiri")
-
-
-# -- a node that stops in the middle -------------------------------------------------------------------------------
+# -- whatever takes too long ---------------------------------------------------------------------------------------
 
 
 def half(connection: Connection) -> None:
@@ -266,19 +273,46 @@ def half(connection: Connection) -> None:
     connection.wait()
 
 
-@pytest.mark.parametrize(("path", "word"), [("/node/fixcl", "idle-timeout"), ("/node/fixcl/harakiri", "harakiri")])
-def test_half_an_answer_that_is_held_is_a_failure_with_an_answer(both: Ruled, path: str, word: str) -> None:
-    node = both.node(half)
-    with both.telling_once(word):
-        assert cause_of(ask(both, path, node)) == (504, word)
+HELD = {"/node/fixcl": "idle-timeout", "/node/fixcl/harakiri": "harakiri"}
+OUT = {"/node/gzip": "idle-timeout", "/node/seen/harakiri": "harakiri"}
 
 
-@pytest.mark.parametrize(("path", "word"), [("/node/gzip", "idle-timeout"), ("/node/seen/harakiri", "harakiri")])
-def test_half_an_answer_that_is_out_is_cut(both: Ruled, path: str, word: str) -> None:
-    node = both.node(half)
-    with both.telling_once(word), asked(both, path, node) as client:
-        _, end = client.read_all()
-        assert end is End.RESET
+def test_an_answer_that_stops(quick: Ruled, tmp_path: Path) -> None:
+    """What is held becomes an answer, what is out is cut; so is what nobody reads."""
+    node = quick.node(half)
+    extra = file_of(sparse(tmp_path / "big"))
+    with quick.telling(*HELD.values(), *OUT.values(), "idle-timeout"):
+        held = {path: asked(quick, path, node) for path in HELD}
+        out = [asked(quick, path, node) for path in OUT]
+        idle = asked(quick, "/file", extra=extra, receive_buffer=65536)
+        assert {path: client.reply().header("x-uwsgirouter-cause") for path, client in held.items()} == HELD
+        assert [client.read_all()[1] for client in out] == [End.RESET] * 2
+        wait_until(lambda: quick.stats().numbers["sessions"] == 0, 10, "the client that does not read is let go")
+        assert idle.read_all()[1] is End.RESET, "what it has does not look whole"
+
+
+WAITED = {
+    "/slow/request": "rules-timeout",
+    "/slow/error": "no-node",
+    "/node/slow/response": "rules-timeout",
+    "/harakiri/slow/request": "harakiri",
+    "/node/fixcl": "idle-timeout",
+    "/node/fixcl/harakiri": "harakiri",
+}
+
+
+def test_rules_that_take_too_long(slow: Ruled) -> None:
+    """Their clients are told, and no node is blamed: where the error chain hangs, they get the plain answer."""
+    node = slow.node(half)
+    with slow.telling("rules-timeout", *WAITED.values()):
+        clients = {path: asked(slow, path, node) for path in WAITED}
+        with asked(slow, "/slow/request") as client:
+            client.half_close()
+            assert cause_of(client.reply()) == (504, "rules-timeout"), "it only had nothing more to say"
+        assert {path: client.reply().header("x-uwsgirouter-cause") for path, client in clients.items()} == WAITED
+
+
+# -- nodes and their answers ---------------------------------------------------------------------------------------
 
 
 def test_bad_chunks_behind_good_ones_end_with_a_reset_only(both: Ruled) -> None:
@@ -291,7 +325,7 @@ def test_bad_chunks_behind_good_ones_end_with_a_reset_only(both: Ruled) -> None:
 
     go_on = threading.Event()
     node = both.node(pour)
-    with both.telling_once("bad-answer"), asked(both, "/node/gzip", node) as client:
+    with both.telling("bad-answer"), asked(both, "/node/gzip", node) as client:
         client.read(30)
         go_on.set()
         assert client.read_all()[1] is End.RESET
@@ -318,33 +352,30 @@ def test_an_early_answer_is_not_lost_with_the_body_that_nobody_reads(both: Ruled
 
 
 def test_a_file_that_becomes_shorter_while_it_is_sent(both: Ruled, tmp_path: Path) -> None:
-    path = tmp_path / "big"
-    with path.open("wb") as file:
-        file.truncate(64 * MEGABYTE)
-    with both.telling_once("rule-failed"), asked(both, "/file", extra=file_of(path), receive_buffer=65536) as client:
+    path = sparse(tmp_path / "big")
+    with both.telling("rule-failed"), asked(both, "/file", extra=file_of(path), receive_buffer=65536) as client:
         client.read(1000)
         path.write_bytes(b"")
         assert client.read_all()[1] is End.RESET
 
 
 def test_a_page_of_the_error_chain_that_becomes_shorter(both: Ruled, tmp_path: Path) -> None:
-    path = tmp_path / "big"
-    with path.open("wb") as file:
-        file.truncate(64 * MEGABYTE)
-    with both.telling_once("no-node"), asked(both, "/sorry/file", extra=file_of(path), receive_buffer=65536) as client:
+    path = sparse(tmp_path / "big")
+    with both.telling("no-node"), asked(both, "/sorry/file", extra=file_of(path), receive_buffer=65536) as client:
         client.read(1000)
         path.write_bytes(b"")
         assert client.read_all()[1] is End.RESET
 
 
-def test_a_client_that_does_not_read_its_file(both: Ruled, tmp_path: Path) -> None:
-    path = tmp_path / "big"
-    with path.open("wb") as file:
-        file.truncate(64 * MEGABYTE)
-    before = both.count("idle-timeout")
-    with both.telling_once("idle-timeout"), asked(both, "/file", extra=file_of(path), receive_buffer=65536) as client:
-        wait_until(lambda: both.count("idle-timeout") > before, 10, "the client is let go")
-        assert client.read_all()[1] is End.RESET, "what it has does not look whole"
+def test_a_client_that_sends_all_of_its_body_before_it_reads(quick: Ruled, tmp_path: Path) -> None:
+    path = sparse(tmp_path / "big")
+    with quick.servers.client(quick.tcp) as client:
+        client.send_packet(post("any.example", len(BIG) * 16, "/file", file_of(path)))
+        for _ in range(16):
+            client.send(BIG)
+        client.half_close()
+        assert len(client.reply().body) == 64 * MEGABYTE
+    quick.at_rest()
 
 
 @pytest.mark.parametrize("path", ["/file/boom/response", "/file/slow/response"])
@@ -362,7 +393,7 @@ def test_a_file_whose_answer_does_not_come_about_is_closed(slow: Ruled, tmp_path
 def test_a_file_that_cannot_be_opened_for_want_of_descriptors(both: Ruled, tmp_path: Path) -> None:
     path = tmp_path / "small"
     path.write_bytes(b"x")
-    with both.telling_once("overload"), both.servers.client(both.tcp) as client:
+    with both.telling("overload"), both.servers.client(both.tcp) as client:
         client.send(b"\0")
         wait_until(lambda: both.descriptors() > both.baseline, 5, "the client is accepted")
         with without_descriptors(both):
@@ -472,25 +503,62 @@ def tunnelled(connection: Connection) -> None:
 # -- clients that leave --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("leave", ["reset", "close"])
-@pytest.mark.parametrize("path", ["/slow/request", "/node/slow/response", "/slow/error", "/node/fixcl", "/tunnel"])
-def test_a_client_that_leaves_takes_its_rules_along(slow: Ruled, path: str, leave: str) -> None:
-    handler = half if "node" in path else tunnelled
-    node = slow.node(handler)
-    before = slow.stats().numbers["clients gone"]
-    with asked(slow, path, node) as client:
-        wait_until(lambda: slow.descriptors() > slow.baseline, 10, "it is served")
-        getattr(client, leave)()
+PATHS = ["/slow/request", "/node/slow/response", "/slow/error", "/node/fixcl", "/node/gzip", "/tunnel"]
+
+
+def test_clients_that_leave_take_their_rules_along(slow: Ruled, tmp_path: Path) -> None:
+    nodes = {path: slow.node(half if "node" in path else tunnelled) for path in PATHS}
+    extra = file_of(sparse(tmp_path / "big"))
+    for leave in (Client.reset, Client.close):
+        clients = [asked(slow, path, nodes[path], receive_buffer=65536) for path in PATHS]
+        clients.append(asked(slow, "/file", extra=extra, receive_buffer=65536))
+        wait_until(lambda: slow.stats().numbers["sessions"] == len(PATHS) + 1, 10, "all are there")
+        for client in clients:
+            leave(client)
     slow.at_rest()
-    assert slow.stats().numbers["clients gone"] <= before + 1
+    for node in nodes.values():
+        node.expect_errors()
+
+
+# -- calls of other servers ----------------------------------------------------------------------------------------
+
+
+def endless(connection: Connection) -> None:
+    connection.read_packet()
+    with suppress(OSError):
+        while True:
+            connection.send(BIG)
+
+
+def cut_short(connection: Connection) -> None:
+    connection.read_packet()
+    connection.send(b"\xad\x05\0\0abc")
+
+
+def babbling(connection: Connection) -> None:
+    connection.read_packet()
+    connection.send(b"\x05" * 10)
+    connection.wait()
+
+
+@pytest.mark.parametrize(
+    ("handler", "raw", "reason"),
+    [
+        (hang, False, "no answer in 0.3 seconds"),
+        (hang, True, "no answer in 0.3 seconds"),
+        (endless, True, "too large"),
+        (cut_short, False, "the answer ended after 7 bytes"),
+        (babbling, False, "no answer in 0.3 seconds|bad length"),
+        (reset_after_packet, False, "reset by peer|ended after 0 bytes"),
+        (close_at_once, False, "reset by peer|ended after 0 bytes|Broken pipe"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["tcp", "v6", "unix"])
+def test_a_call_that_fails_says_why(quick: Ruled, handler: Handler, raw: bool, reason: str, kind: str) -> None:
+    node = quick.node(handler, kind)
+    with pytest.raises(CallFailed, match=reason):
+        call_at(node.address, b"f", [b"x"], raw, 5, 0.3)
     node.expect_errors()
-
-
-def test_a_client_that_ends_its_direction_gets_its_answer(slow: Ruled) -> None:
-    with asked(slow, "/slow/request") as client:
-        client.half_close()
-        assert cause_of(client.reply()) == (504, "rules-timeout")
-    slow.at_rest()
 
 
 # -- rules beside other options ------------------------------------------------------------------------------------
@@ -626,9 +694,7 @@ def test_a_line_moves_on_when_a_response_has_passed_its_rules(mixed: Site) -> No
 @pytest.fixture
 def leaving(tmp_path: Path) -> Iterator[tuple[Ruled, dict[str, Client]]]:
     """A router of its own with a client in each phase that rules make."""
-    path = tmp_path / "big"
-    with path.open("wb") as file:
-        file.truncate(64 * MEGABYTE)
+    path = sparse(tmp_path / "big")
     with closing(Servers()) as servers:
         ruled = Ruled(servers, WAITING + COMMON, "fastrouter-first-byte-timeout = 30", "fastrouter-idle-timeout = 30")
         node = ruled.node(answer(b"ok"))
@@ -653,7 +719,7 @@ def test_a_stop_in_every_phase(leaving: tuple[Ruled, dict[str, Client]]) -> None
 
 def test_a_drain_waits_for_rules(started: Servers) -> None:
     with closing(Servers()) as servers:
-        ruled = Ruled(servers, WAITING.replace(":30", ":1") + COMMON)
+        ruled = Ruled(servers, WAITING.replace(":30", ":0.3") + COMMON)
         with asked(ruled, "/slow/request/slow/error/slow/final") as client:
             wait_until(lambda: ruled.stats().numbers["sessions"] == 1, 10, "it is there")
             ruled.router.signal(signal.SIGTERM)

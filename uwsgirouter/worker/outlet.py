@@ -71,11 +71,11 @@ class Outlet:
                 self._sink.setblocking(False)  # sendfile(2) asks the descriptor itself whether it may wait
                 self._queue.append(piece)
             elif piece:
-                small.append(piece)
-                size += len(piece)
-                if size >= JOIN_MOST:
+                if size + len(piece) > JOIN_MOST:  # what is large is not copied
                     self._put_small(small)
                     small, size = [], 0
+                small.append(piece)
+                size += len(piece)
         self._put_small(small)
 
     def _put_small(self, small: list[bytes]) -> None:

@@ -399,6 +399,8 @@ class Routed:
         self._out.put(output)
         try:
             if not self._out.flush():
+                if self._owes:
+                    session.take_body()
                 return
         except OSError as error:
             self._lost(error)

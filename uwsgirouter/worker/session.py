@@ -613,8 +613,8 @@ class Session:
     def _client_ended(self) -> None:
         """Pass the end of the client's direction on."""
         down = self.down
-        if down is None and self.is_reading():
-            return  # expire() closes it
+        if down is None and (self.is_reading() or self.phase is _ANSWER):
+            return  # expire() closes it, or whoever answers
         if down is None or down.flow is _ENDED:
             self.close()
         elif self.upstream is not None:
@@ -698,6 +698,11 @@ class Session:
         self.phase = _ANSWER
         return owes
 
+    def take_body(self) -> None:
+        """The answer takes a while: read what the client still sends, who may not read before all of it is sent."""
+        self.up = Pump(self.router.loop, self.router.relay, self, self.client, self.client)
+        self.up.discard()
+
     def end_answer(self, owes: bool) -> None:
         """It is out."""
         if owes:
@@ -731,8 +736,7 @@ class Session:
             except OSError:
                 self.close()
                 return
-        self.up = Pump(self.router.loop, self.router.relay, self, self.client, self.client)
-        self.up.discard()
+        self.take_body()
 
     def leave_for_node(self) -> None:
         """The node has adopted the client: of its connection only the end is of interest from now on."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.rules.differential.case import Differs
+from tests.rules.differential.outcome import Outcome
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nhello"
 
@@ -20,6 +21,11 @@ def once(lines: list[bytes]) -> list[bytes]:
     lengths = [line for line in lines if line.startswith(b"Content-Length:")]
     first = lines.index(lengths[0])
     return [line for index, line in enumerate(lines) if index != first]
+
+
+def named_coding(header: bytes) -> Callable[[Outcome], bytes]:
+    """uWSGI's answer with this header."""
+    return lambda real: real.answer.replace(b"\r\n\r\n", b"\r\n" + header + b"\r\n\r\n", 1)
 
 
 FAILS_ALOUD = "what closes without a byte is answered, through the error, response and final chains"
@@ -45,6 +51,7 @@ NOT_ASKED = Differs(
     "static-next, cache-continue, rpcnext, rpcblob: once their answer is out the application is not asked", asked=False
 )
 WHOLE = "answers of the error and response chains pass transformations whole (their end is lost)"
+NAMED = "Content-Encoding: gzip stands in the head, also when the application's first piece is empty"
 FLUSH = "flush sends what it flushes once"
 FILES = "transformations apply to files that an application sends"
 

@@ -8,11 +8,13 @@ from tests.rules.differential.differences import (
     FLUSH,
     HELLO,
     LENGTH,
+    NAMED,
     NO_LENGTH,
     NOT_CHUNKED,
     WHOLE,
     goes_on,
     length_dropped,
+    named_coding,
     once,
     without,
 )
@@ -241,4 +243,11 @@ case(
     "route-run = template:\nerror-route-run = redirect-301:/to",
     ask(),
     differs=Differs(WHOLE, answer=lambda real: real.answer + b"Moved Permanently"),
+)
+case("t-chunked-empty-first", "route-run = chunked:", ask(chunks=["", "hello"]))
+case(
+    "t-gzip-empty-first",
+    "route-run = gzip:",
+    ask(chunks=["", "hello"]),
+    differs=Differs(NAMED, answer=named_coding(b"Content-Encoding: gzip")),
 )
