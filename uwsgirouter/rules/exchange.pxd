@@ -5,7 +5,7 @@ cdef class Exchange:
     cdef public object chain
     cdef public bytes packet
     cdef public dict subjects, logvars, collected
-    cdef public int depth, running
+    cdef public int changes, depth, running
     cdef object _response, _uuid
     cdef bytes _origin
     cdef dict _came, _known, _all

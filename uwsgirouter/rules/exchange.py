@@ -59,6 +59,7 @@ class Exchange:
         "broken",
         "cause",
         "chain",
+        "changes",
         "chosen",
         "collected",
         "depth",
@@ -88,6 +89,8 @@ class Exchange:
         self.target: Target | None = None
         self.subjects: dict[bytes, bytes] = {}
         """What rules made of variables that subjects look at (PATH_INFO after a rewrite), by variable name."""
+        self.changes = 0
+        """How often rules changed a subject."""
         self._origin = packet
         self._came: dict[bytes, bytes] | None = None
         self._known: dict[bytes, bytes] | None = None
@@ -174,6 +177,7 @@ class Exchange:
         """As :meth:`set_variable`, and rules that look at that subject see the new value."""
         self.set_variable(name, value)
         self.subjects[name] = value
+        self.changes += 1
 
     def subject(self, name: bytes) -> bytes:
         """What a subject's variable was when the request came, or what a rule that may change subjects made of it.

@@ -25,5 +25,5 @@ cdef class Table:
 
     @cython.locals(chain=Chain)
     cpdef run(self, name, Exchange exchange)
-    @cython.locals(step=Step, position=Py_ssize_t, count=Py_ssize_t, target=Py_ssize_t, texts=list, steps=tuple)
+    @cython.locals(step=Step, position=Py_ssize_t, count=Py_ssize_t, target=Py_ssize_t, changes=int, texts=list, steps=tuple)
     cdef _walk(self, Chain chain, Exchange exchange)

@@ -134,6 +134,7 @@ class Table:
         steps = chain.steps
         count = len(steps)
         texts: list[bytes | None] = _NO_TEXTS.copy()
+        changes = exchange.changes
         position = -1
         while position + 1 < count:
             position += 1
@@ -160,9 +161,12 @@ class Table:
             except Broken as error:
                 exchange.cause = error.cause
                 return _broken(step, exchange, str(error))
-            if verdict is _NEXT:
+            if exchange.changes != changes:
+                changes = exchange.changes
                 texts = _NO_TEXTS.copy()
-            elif verdict is not _GOTO:
+            if verdict is _NEXT:
+                continue
+            if verdict is not _GOTO:
                 return verdict
             else:
                 target = _target(chain, exchange.jump)
@@ -170,7 +174,6 @@ class Table:
                     exchange.host.log(_FORWARD)
                     return _broken(step, exchange, "a goto can only jump forward")
                 position = target - 1
-                texts = _NO_TEXTS.copy()
         return _CONTINUE
 
     def waits(self, name: ChainName) -> bool:
