@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -100,14 +99,14 @@ class World:
         """What was said before, perhaps with another value."""
         announce = self.said[-1 - index % len(self.said)]
         if other is not None and not announce.inactive:
-            announce = replace(announce, **dict([other]))
+            announce = announce._replace(**dict([other]))
         self.said.append(announce)
         return self.registry.announce(announce, self.now)
 
     def state(self) -> tuple[object, ...]:
         """All that can be told from outside."""
         nodes = {
-            id: (node.seen, node.load, node.why, node.order, node.share, self.registry.own_weight(node))
+            id: (self.registry.heard(node), node.load, node.why, node.order, node.share, self.registry.own_weight(node))
             for id, node in self.table.nodes.items()
         }
         return view(self.table), nodes, self.registry.words(), self.registry.numbers
@@ -124,7 +123,7 @@ def both(taken: Iterable[tuple[str, object]]) -> None:
             patch.setattr(Announced, "_repeats", repeats)
             assert short.do(what, argument) == expected
         assert short.state() == long.state()
-        assert list(short.registry._roll.by_age) == list(long.registry._roll.by_age)
+        assert list(short.registry._roll.silence) == list(long.registry._roll.silence)
         assert short.registry._roll.draining == long.registry._roll.draining
 
 
@@ -149,7 +148,7 @@ def test_both_ways_give_the_same(taken: list[tuple[str, object]]) -> None:
 def test_any_value_in_any_state(other: tuple[str, object], before: list[tuple[str, object]]) -> None:
     first = Announce(b"x", ADDRESSES[0])
     both([("announce", first), *before, ("announce", first), ("again", (0, other)), ("again", (0, None))])
-    both([("announce", first), *before, ("announce", replace(first, **dict([other]))), ("again", (0, None))])  # type: ignore[arg-type]
+    both([("announce", first), *before, ("announce", first._replace(**dict([other]))), ("again", (0, None))])  # type: ignore[arg-type]
 
 
 def test_a_weight_that_an_operator_had_given_already() -> None:
@@ -167,6 +166,6 @@ def test_the_usual_announcement_takes_the_short_way(monkeypatch: pytest.MonkeyPa
     world.now += 10
     assert world.do("again", (0, None)) == []
     node: Node = world.table.nodes[0]
-    assert (node.seen, node.state) == (world.now, State.UP)
+    assert (world.registry.heard(node), node.state) == (world.now, State.UP)
     monkeypatch.undo()
-    assert world.do("announce", replace(announce, weight=4)) != []
+    assert world.do("announce", announce._replace(weight=4)) != []

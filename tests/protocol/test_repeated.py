@@ -57,11 +57,13 @@ def test_the_same_announcements_as_without_a_memory(steps: list[bytes | None], m
 
 def test_what_comes_again_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     reader = Reader()
-    first = reader.read(POOL[0])
+    first, other = reader.read(POOL[0]), reader.read(POOL[2])
     reader.turn()
     monkeypatch.setattr(repeated, "decode_announce", lambda datagram: pytest.fail("it was read again"))
-    assert reader.read(bytes(bytearray(POOL[0]))) is first
-    assert reader.recall(bytes(bytearray(POOL[0]))) is first
+    again = reader.read(bytes(bytearray(POOL[0])))
+    assert again == first == reader.recall(POOL[0])
+    assert again.address is first.address
+    assert reader.read(POOL[2]) == other
 
 
 def test_what_does_not_come_again_is_forgotten() -> None:

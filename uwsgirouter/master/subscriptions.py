@@ -14,7 +14,6 @@ import socket
 import time
 from collections import Counter as Tally
 from collections.abc import Callable
-from dataclasses import replace
 from enum import IntEnum
 from struct import Struct
 
@@ -184,7 +183,7 @@ def _where_from(announce: Announce, sender: object) -> Announce:
         text = str(getattr(host, "ipv4_mapped", None) or host)
     else:
         text = "::1" if address.kind is Kind.TCP6 else "127.0.0.1"
-    return replace(announce, address=at_host(text, address.port))
+    return announce._replace(address=at_host(text, address.port))
 
 
 class Rejects:
