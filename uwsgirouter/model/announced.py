@@ -50,6 +50,22 @@ class Announced:
             return [*self._welcome(announce, State.UP, now), *odd]
         return [*self._replace_namesake(node, announce, now), *self._refresh(node, announce, now), *odd]
 
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        """``announce`` was taken just now: if it says nothing but what its node is, so does what has its digest."""
+        node = None if announce.leaving else self._roll.find(announce.key, announce.address)
+        if node is None or not self._repeats(node, announce):
+            return False
+        self._roll.echoes.note(digest, node.id)
+        return True
+
+    def hear_echo(self, digest: bytes, now: float) -> bool:
+        """Whether this is an echo; its node is there, and nothing else is new."""
+        id = self._roll.echoes.find(digest)
+        if id is None:
+            return False
+        self._roll.silence.hear(id, now)
+        return True
+
     @staticmethod
     def _odd_algo(node: Node | None, announce: Announce) -> list[Change]:
         """A wish that nobody can fulfil is told once, and is no reason to refuse the node."""
@@ -125,6 +141,7 @@ class Announced:
     def _hear(self, node: Node, announce: Announce, now: float) -> None:
         """It is there."""
         node.load = announce.load
+        self._roll.echoes.forget(node.id)
         self._roll.note_sni(node.id, announce.sni)
         self._roll.silence.hear(node.id, now)
         self._roll.draining.discard(node.id)

@@ -75,6 +75,15 @@ class Registry:
         """A datagram that passed every check."""
         return self._announced.announce(announce, now)
 
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        """``announce``, whose datagram has this digest, was taken just now; whether :meth:`hear_echo` does from now on
+        what taking it again would do, as long as its node does not change."""
+        return self._announced.note_echo(digest, announce)
+
+    def hear_echo(self, digest: bytes, now: float) -> bool:
+        """Take a datagram by its digest; False: it must be read."""
+        return self._announced.hear_echo(digest, now)
+
     def fail(self, id: int, now: float, reason: str = "no connection") -> list[Change]:
         """A worker could not connect to node ``id``: out until it announces itself, or its grace time is over."""
         return self._failing.fail(id, now, reason)

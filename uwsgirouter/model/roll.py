@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from uwsgirouter.model.changes import Change, Happening
+from uwsgirouter.model.echoes import Echoes
 from uwsgirouter.model.ejection import Ejections
 from uwsgirouter.model.events import Gone, Put
 from uwsgirouter.model.node import Node, Order, State
@@ -38,6 +39,7 @@ class Roll:
         self._places = Places(table)
         self.silence = Silence()
         """Announced nodes, and when each was heard of last."""
+        self.echoes = Echoes()
         self._sni: dict[int, Sni] = {}
         """Of the few nodes that announced some."""
         self.draining: set[int] = set()
@@ -125,6 +127,7 @@ class Roll:
             self.orders.gone(node.key, node.address)
         self._places.went(node)
         self._own.pop(node.id, None)
+        self.echoes.forget(node.id)
         self._sni.pop(node.id, None)
         self.vassals.forget(node)
         self.ejections.forget(node.id)
@@ -142,6 +145,7 @@ class Roll:
         return put if put.order is Order.READY else replace(put, order=Order.READY)
 
     def _note_own(self, put: Put) -> None:
+        self.echoes.forget(put.id)
         if self.orders.of(put.key, put.address) is None:
             self._own.pop(put.id, None)
         else:

@@ -64,29 +64,38 @@ class Silence:
 
     def silent(self, hearing: Hearing, now: float, tolerance: float) -> list[int]:
         """The nodes that have been silent for more than ``tolerance`` seconds, the one heard of longest ago first."""
-        found: list[int] = []
-        for second in sorted(self._heaps):
-            # Whoever lies there was heard of later: if that would not be silence, nobody there is silent.
-            if not hearing.is_silent(second, now, tolerance):
-                break
-            found += self._look_through(second, hearing, now, tolerance)
-        return sorted(found, key=self._heard.__getitem__)
-
-    def _look_through(self, second: int, hearing: Hearing, now: float, tolerance: float) -> list[int]:
-        """The silent ones of a heap; those that were heard of since go where they belong."""
+        if not self._heaps:
+            return []
+        # Whoever was heard of in this second or later is not silent.
+        bound = min(self._heaps)
+        while hearing.is_silent(bound, now, tolerance):
+            bound += 1
         found = []
-        for id in self._heaps.pop(second):
-            self._lies[id] = 0
-            if self._watched[id]:
-                heard = self._heard[id]
+        watched, times = self._watched, self._heard
+        for id in self._take_up(bound):
+            if watched[id]:
+                heard = times[id]
                 self._lay(id, heard)
-                if hearing.is_silent(heard, now, tolerance):
+                if heard < bound and hearing.is_silent(heard, now, tolerance):
                     found.append(id)
-        return found
+        return sorted(found, key=times.__getitem__)
+
+    def _take_up(self, bound: int) -> list[int]:
+        """All nodes that lie in heaps of earlier seconds; they lie nowhere now."""
+        taken: list[int] = []
+        for second in [second for second in self._heaps if second < bound]:
+            taken += self._heaps.pop(second)
+        for id in taken:
+            self._lies[id] = 0
+        return taken
 
     def _lay(self, id: int, heard: float) -> None:
         self._lies[id] = 1
-        self._heaps.setdefault(int(heard // 1), array("H")).append(id)
+        second = int(heard // 1)
+        heap = self._heaps.get(second)
+        if heap is None:
+            heap = self._heaps[second] = array("H")
+        heap.append(id)
 
     def _grow(self, id: int) -> None:
         more = id + 1 - len(self._heard)

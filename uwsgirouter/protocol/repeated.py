@@ -31,6 +31,11 @@ Said = tuple[Any, ...]
 Known = tuple[bytes, Address, Said]
 
 
+def digest_of(datagram: bytes) -> bytes:
+    """What stands for ``datagram`` in memory; empty for one that is too long to be remembered."""
+    return blake2b(datagram, digest_size=DIGEST_SIZE).digest() if len(datagram) <= SIZE_MOST else b""
+
+
 class Reader:
     """Remembers what it has read."""
 
@@ -42,18 +47,16 @@ class Reader:
     def __len__(self) -> int:
         return len(self._known.keys() | self._earlier.keys())
 
-    def recall(self, datagram: bytes) -> Announce | None:
-        """What ``datagram`` says, if it was read lately."""
-        if len(datagram) > SIZE_MOST:
-            return None
-        known = self._known.get(blake2b(datagram, digest_size=DIGEST_SIZE).digest())
+    def recall(self, digest: bytes) -> Announce | None:
+        """What the datagram of this digest says, if it was read lately."""
+        known = self._known.get(digest)
         return None if known is None else _announce(known)
 
     def read(self, datagram: bytes) -> Announce:
         """What ``datagram`` says. Raises :class:`~uwsgirouter.errors.ProtocolError`."""
-        if len(datagram) > SIZE_MOST:
+        digest = digest_of(datagram)
+        if not digest:
             return decode_announce(datagram)
-        digest = blake2b(datagram, digest_size=DIGEST_SIZE).digest()
         known = self._known.get(digest) or self._remember(digest, self._earlier.pop(digest, None))
         if known is not None:
             return _announce(known)
@@ -73,6 +76,10 @@ class Reader:
         if len(self._sayings) >= SAYINGS_MOST:
             self._sayings.clear()
         return self._sayings.setdefault(said, said)
+
+    def forget(self, digest: bytes) -> None:
+        """What the datagram of this digest says is remembered by somebody else."""
+        self._known.pop(digest, None)
 
     def turn(self) -> None:
         """To be called now and then: what was not heard of since the last call is forgotten."""
