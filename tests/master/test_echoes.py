@@ -18,7 +18,7 @@ from uwsgirouter.protocol.repeated import SIZE_MOST, Reader
 from uwsgirouter.protocol.replay import Replays
 from uwsgirouter.protocol.subscription import Announce, encode_announce
 from uwsgirouter.settings.address import parse_peer
-from uwsgirouter.settings.senders import Rules, networks
+from uwsgirouter.settings.senders import Rules, key_rule, networks
 
 NODE = Announce(b"foo.com", parse_peer("10.0.0.1:3031"), weight=3)
 
@@ -108,6 +108,8 @@ def test_rules_are_asked_each_time(office: Office) -> None:
     office.take(NODE)
     assert office.take(NODE) == []
     office.server.trust = office.trust(Rules(allow=networks("127.0.0.0/8")))
+    assert office.take(NODE) == [], "this one looks at the sender alone"
+    office.server.trust = office.trust(Rules(key_rules=(key_rule("foo.com 127.0.0.0/8"),)))
     assert office.take(NODE) == [NODE]
     office.server.trust = office.trust(Rules(allow=networks("10.0.0.0/8")))
     assert office.take(NODE) == []

@@ -139,10 +139,10 @@ class SubscriptionServer:
                 self._rejects.add("receive error", error, None, now)
                 break
             count += 1
-            digest = b"" if self._trust.asks else digest_of(datagram)
-            if digest and self._echoes.hear_echo(digest):
+            digest = b"" if self._trust.reads else digest_of(datagram)
+            if digest and self._trust.admits(sender) and self._echoes.hear_echo(digest):
                 continue
-            said = self._reader.recall(digest)
+            said = None if self._trust.asks else self._reader.recall(digest)
             try:
                 if said is None:
                     said = self._examine(datagram, sender, _credentials(ancillary), now, wall_clock)
