@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -184,7 +183,7 @@ def test_what_is_written_is_announced(stage: Stage, form: Form) -> None:
         assert pair("rsa").public.verifies(signature, signed, "SHA1" if "SHA1" in form.value else "SHA256")
         assert abs(announce.unix - time.time()) < 120
     plain = Announce(form.key.encode(), parse_peer(stage.address(form.at)), cores=1)
-    expected = replace(plain, load=announce.load, unix=announce.unix if signs else 0, **form.fields)
+    expected = plain._replace(load=announce.load, unix=announce.unix if signs else 0, **form.fields)
     assert announce == expected
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from socket import AF_INET
 
 import pytest
 from hypothesis import given
@@ -93,7 +94,7 @@ def test_any_bytes_are_a_target_or_a_bad_one(text: bytes) -> None:
 def test_a_node_is_of_no_slot_and_has_no_number() -> None:
     node = only(World().direct.of_target(b"127.0.0.1:4040,5,7"))
     assert (node.key, node.id, node.modifiers, node.state) == (DIRECT_KEY, UNNUMBERED, (5, 7), State.UP)
-    assert node.sockaddr == ("127.0.0.1", 4040)
+    assert node.aim() == (AF_INET, ("127.0.0.1", 4040))
     assert len(DIRECT_KEY) > 255, "no request can have this key"
 
 

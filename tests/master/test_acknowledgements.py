@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ def acknowledgements() -> Iterator[Acknowledgements]:
 
 
 def asking(text: str) -> Announce:
-    return replace(NODE, notify=parse_peer(text))
+    return NODE._replace(notify=parse_peer(text))
 
 
 @pytest.mark.parametrize("kind", ["v4", "v6", "unix", "abstract"])

@@ -7,7 +7,6 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -172,8 +171,8 @@ def test_the_same_words_of_two_senders_mean_two_nodes(udp: Sockets) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.2", 0))
         for _ in range(2):
-            udp[1].send(encode_announce(replace(NODE, address=parse_peer(":3031"))))
-            other.sendto(encode_announce(replace(NODE, address=parse_peer(":3031"))), udp[0].getsockname())
+            udp[1].send(encode_announce(NODE._replace(address=parse_peer(":3031"))))
+            other.sendto(encode_announce(NODE._replace(address=parse_peer(":3031"))), udp[0].getsockname())
     assert office.read() == []
     assert [announce.address.text for announce in office.accepted] == ["127.0.0.1:3031", "127.0.0.2:3031"] * 2
 

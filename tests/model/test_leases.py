@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -44,11 +42,11 @@ def test_a_name_waits_until_it_is_known_and_then_means_all_its_addresses() -> No
     assert leases.news() == []
     found = leases.learn("app.internal", ("10.0.0.1", "::1"), 102.0)
     assert found == [
-        replace(SAID, address=parse_peer("10.0.0.1:3031"), notify=NOWHERE),
-        replace(SAID, address=parse_peer("[::1]:3031"), notify=NOWHERE),
+        SAID._replace(address=parse_peer("10.0.0.1:3031"), notify=NOWHERE),
+        SAID._replace(address=parse_peer("[::1]:3031"), notify=NOWHERE),
     ]
     assert leases.accepted() == [SAID], "acknowledged once, in its own words"
-    assert shown(leases.hear(replace(SAID, load=6), 112.0)) == ["+10.0.0.1:3031", "+[::1]:3031"]
+    assert shown(leases.hear(SAID._replace(load=6), 112.0)) == ["+10.0.0.1:3031", "+[::1]:3031"]
     assert leases.accepted() == []
     assert leases.learn("other", ("10.0.0.9",), 113.0) == []
 
@@ -58,15 +56,15 @@ def test_addresses_join_and_leave_while_it_is_announced() -> None:
     assert shown(leases.learn("app.internal", ("10.0.0.2", "10.0.0.3"), 105.0)) == ["+10.0.0.3:3031", "-10.0.0.1:3031"]
     assert leases.learn("app.internal", ("10.0.0.2", "10.0.0.3"), 106.0) == [], "nobody said that it is there"
     assert shown(leases.hear(SAID, 110.0)) == ["+10.0.0.2:3031", "+10.0.0.3:3031"]
-    assert shown(leases.hear(replace(SAID, leaving=True), 111.0)) == ["-10.0.0.2:3031", "-10.0.0.3:3031"]
-    assert leases.hear(replace(SAID, leaving=True), 112.0) == []
+    assert shown(leases.hear(SAID._replace(leaving=True), 111.0)) == ["-10.0.0.2:3031", "-10.0.0.3:3031"]
+    assert leases.hear(SAID._replace(leaving=True), 112.0) == []
     assert shown(leases.hear(SAID, 113.0)) == ["+10.0.0.2:3031", "+10.0.0.3:3031"], "the name is still known"
     assert leases.accepted() == [SAID]
 
 
 def test_new_values_count_for_all_nodes() -> None:
     leases = known("10.0.0.1", "10.0.0.2")
-    found = leases.hear(replace(SAID, weight=9), 110.0)
+    found = leases.hear(SAID._replace(weight=9), 110.0)
     assert [announce.weight for announce in found] == [9, 9]
     (joined,) = leases.learn("app.internal", ("10.0.0.1", "10.0.0.2", "10.0.0.3"), 111.0)
     assert joined.weight == 9
@@ -75,8 +73,8 @@ def test_new_values_count_for_all_nodes() -> None:
 def test_the_same_within_a_moment_costs_nothing() -> None:
     leases = known("10.0.0.1")
     assert len(leases.hear(SAID, 110.0)) == 1
-    assert leases.hear(replace(SAID, load=9, unix=7), 110.0 + RENEWAL / 2) == []
-    assert len(leases.hear(replace(SAID, weight=9), 110.0 + RENEWAL / 2)) == 1
+    assert leases.hear(SAID._replace(load=9, unix=7), 110.0 + RENEWAL / 2) == []
+    assert len(leases.hear(SAID._replace(weight=9), 110.0 + RENEWAL / 2)) == 1
     assert len(leases.hear(SAID, 112.0)) == 1
 
 
@@ -111,33 +109,33 @@ def test_a_silent_lease_ends_and_takes_along_who_joined_late() -> None:
 
 def test_two_names_of_one_machine() -> None:
     leases = known("10.0.0.1", "10.0.0.2")
-    other = replace(SAID, address=parse_peer("www.internal:3031"))
+    other = SAID._replace(address=parse_peer("www.internal:3031"))
     leases.hear(other, 100.0)
     leases.learn("www.internal", ("10.0.0.1",), 100.0)
     assert shown(leases.learn("app.internal", ("10.0.0.3",), 101.0)) == ["+10.0.0.3:3031", "-10.0.0.2:3031"]
-    assert shown(leases.hear(replace(other, leaving=True), 102.0)) == ["-10.0.0.1:3031"]
+    assert shown(leases.hear(other._replace(leaving=True), 102.0)) == ["-10.0.0.1:3031"]
 
 
 def test_ports_and_keys_are_leases_of_their_own() -> None:
     leases = known("10.0.0.1")
-    leases.hear(replace(SAID, address=parse_peer("app.internal:4000")), 100.0)
-    leases.hear(replace(SAID, key=b"other"), 100.0)
+    leases.hear(SAID._replace(address=parse_peer("app.internal:4000")), 100.0)
+    leases.hear(SAID._replace(key=b"other"), 100.0)
     assert len(list(leases)) == 3
     assert leases.names == {"app.internal": ("10.0.0.1",)}
-    assert shown(leases.hear(replace(SAID, leaving=True), 102.0)) == ["-10.0.0.1:3031"]
+    assert shown(leases.hear(SAID._replace(leaving=True), 102.0)) == ["-10.0.0.1:3031"]
     assert len(leases.learn("app.internal", ("10.0.0.2",), 103.0)) == 4
 
 
 def test_a_vassal_is_at_one_place() -> None:
-    said = replace(SAID, vassal=b"a.ini")
+    said = SAID._replace(vassal=b"a.ini")
     leases = known("10.0.0.1", "10.0.0.2", said=said)
     assert shown(leases.hear(said, 110.0)) == ["+10.0.0.1:3031"]
     assert leases.learn("app.internal", ("10.0.0.0", "10.0.0.1"), 111.0) == [], "it is still there"
     assert shown(leases.learn("app.internal", ("10.0.0.3",), 112.0)) == ["+10.0.0.3:3031"], "its node moves along"
-    asleep = replace(said, inactive=True)
-    assert leases.hear(asleep, 113.0) == [replace(asleep, address=NOWHERE)], "its name needs no look-up"
-    stopped = replace(said, cleared=True)
-    assert leases.hear(stopped, 114.0) == [replace(stopped, address=NOWHERE)]
+    asleep = said._replace(inactive=True)
+    assert leases.hear(asleep, 113.0) == [asleep._replace(address=NOWHERE)], "its name needs no look-up"
+    stopped = said._replace(cleared=True)
+    assert leases.hear(stopped, 114.0) == [stopped._replace(address=NOWHERE)]
     assert list(leases) == []
 
 
@@ -263,12 +261,12 @@ def test_there_is_room_for_so_many_addresses(monkeypatch: pytest.MonkeyPatch) ->
     """A name with hundreds of addresses under thousands of keys would be millions of nodes."""
     monkeypatch.setattr(module, "ADDRESSES_MOST", 5)
     leases = known("10.0.0.1", "10.0.0.2", "10.0.0.3")
-    other = replace(SAID, key=b"other")
+    other = SAID._replace(key=b"other")
     assert shown(leases.hear(other, 100.0)) == ["+10.0.0.1:3031", "+10.0.0.2:3031"], "as many as there is room for"
     with pytest.raises(ProtocolError, match=r"app\.internal: 5 addresses are used already"):
-        leases.hear(replace(SAID, key=b"third"), 100.0)
+        leases.hear(SAID._replace(key=b"third"), 100.0)
     assert leases.learn("app.internal", ("10.0.0.1",), 101.0) != []
-    assert shown(leases.hear(replace(SAID, key=b"third"), 102.0)) == ["+10.0.0.1:3031"], "others made room"
+    assert shown(leases.hear(SAID._replace(key=b"third"), 102.0)) == ["+10.0.0.1:3031"], "others made room"
     for key in (b"k", b"other", b"third"):
-        leases.hear(replace(SAID, key=key, leaving=True), 103.0)
+        leases.hear(SAID._replace(key=key, leaving=True), 103.0)
     assert leases._addresses == 0

@@ -47,7 +47,7 @@ class World:
         return [change.happening for change in changes]
 
     def announce(self, now: float, address: str = "/a", key: bytes = KEY, **values: object) -> list[Happening]:
-        announce = replace(Announce(key, parse_peer(address)), **values)  # type: ignore[arg-type]
+        announce = Announce(key, parse_peer(address))._replace(**values)  # type: ignore[arg-type]
         return self.seen(self.registry.announce(announce, now))
 
     def order(self, order: Order, now: float, address: str = "/a", key: bytes = KEY) -> list[Happening]:
@@ -75,7 +75,7 @@ def test_an_order_outlasts_announcements(world: World, order: Order, state: Stat
     assert (world.node().state, world.node().order, world.node().since) == (state, order, 11)
     for now in (12, 20, 30):
         assert world.announce(now, weight=3) == []
-        assert (world.node().state, world.node().seen) == (state, now)
+        assert (world.node().state, world.registry.heard(world.node())) == (state, now)
     assert world.announce(31, weight=5) == [Happening.UPDATED]
     assert (world.node().state, world.node().weight, world.node().since) == (state, 5, 11)
     assert world.seen(world.registry.expire(40)) == []
@@ -332,7 +332,7 @@ class AnySequence(RuleBasedStateMachine):
         node = registry.find(KEY, parse_peer(address))
         self.world.order(READY, self.now, address)
         self.said.pop(address, None)
-        if node is not None and node.id in registry._roll.by_age:
+        if node is not None and node.id in registry._roll.silence:
             assert node.state is State.UP, "one that announces itself is back at once"
 
     @rule(address=st.sampled_from(ADDRESSES), weight=st.sampled_from([None, 1, 8]))

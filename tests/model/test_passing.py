@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -236,7 +235,7 @@ class Network:
         waiting = deque((number, each) for each in passed)
         while waiting:
             source, each = waiting.popleft()
-            data = encode_announce(replace(each, address=self.routers[source].address))
+            data = encode_announce(each._replace(address=self.routers[source].address))
             for receiver in self.routers[source].links:
                 self.datagrams += 1
                 waiting.extend(

@@ -80,7 +80,8 @@ def test_the_first_node_of_a_key_makes_a_pool(world: World) -> None:
     assert world.announce(10, "/b") == [Happening.NEW]
     assert world.announce(10, "/a", b"other") == [Happening.NEW_POOL, Happening.NEW]
     node = world.table.nodes[0]
-    assert (node.weight, node.cores, node.modifiers, node.seen, node.since) == (3, 2, (5, 0), 10, 10)
+    assert (node.weight, node.cores, node.modifiers, node.since) == (3, 2, (5, 0), 10)
+    assert world.registry.heard(node) == 10
     assert world.registry.numbers == 3
 
 
@@ -96,7 +97,8 @@ def test_the_same_again_is_no_change(world: World) -> None:
     world.announce(10, weight=3)
     assert world.announce(20, weight=3) == []
     assert world.announce(30, weight=3, load=70) == []
-    assert (world.table.nodes[0].seen, world.table.nodes[0].load, world.table.nodes[0].since) == (30, 70, 10)
+    node = world.table.nodes[0]
+    assert (world.registry.heard(node), node.load, node.since) == (30, 70, 10)
 
 
 @pytest.mark.parametrize("changed", [{"weight": 2}, {"cores": 7}, {"modifier1": 5}, {"modifier2": 1}])

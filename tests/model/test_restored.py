@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -48,14 +46,14 @@ class Master:
 
 
 def announce(address: Address, **fields: object) -> Announce:
-    return replace(Announce(b"k", address), **fields)  # type: ignore[arg-type]
+    return Announce(b"k", address)._replace(**fields)  # type: ignore[arg-type]
 
 
 def test_all_that_is_known_of_a_node_comes_back() -> None:
     master = Master()
     said = announce(A, modifier1=5, modifier2=6, weight=7, cores=8, load=9, backup=1, algo="lrc")
     master.registry.announce(said, 100.0)
-    master.registry.announce(replace(said, load=10), 140.0)
+    master.registry.announce(said._replace(load=10), 140.0)
     again = master.restarted(150.0, away=3.0, later=50.0)
     node = again.node(A)
     assert (node.state, node.modifiers, node.weight, node.cores, node.load) == (State.UNCONFIRMED, (5, 6), 7, 8, 10)

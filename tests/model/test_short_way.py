@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,14 +25,20 @@ KEYS = (b"x", b"y")
 ADDRESSES = tuple(map(parse_peer, ("/a", "127.0.0.1:80", "127.0.0.1:080")))
 SECONDS = st.sampled_from([0.0, 1.0, 5.0, 10.0, 17.5, 60.0])
 
+
+def said(**fields: Any) -> Announce:
+    """(From the type alone, hypothesis would make values for fields that have one.)"""
+    return Announce(**fields)
+
+
 announcements = st.builds(
-    Announce,
+    said,
     key=st.sampled_from(KEYS),
     address=st.sampled_from(ADDRESSES),
     vassal=st.sampled_from([b"", b"", b"v"]),
 )
 sleepers = st.builds(
-    Announce,
+    said,
     key=st.sampled_from(KEYS),
     address=st.sampled_from([*ADDRESSES, NOWHERE]),
     vassal=st.sampled_from([b"v", b"w"]),
@@ -59,9 +64,11 @@ steps = st.one_of(
 
 
 class World:
-    """A registry, and what was announced to it."""
+    """A registry, and what was announced to it; ``by_echo``: by digests, as far as it knows them."""
 
-    def __init__(self) -> None:
+    def __init__(self, by_echo: bool = False) -> None:
+        self.by_echo = by_echo
+        self.echoes = 0
         self.inflight: Counter[int] = Counter()
         self.table = RouteTable(WeightedRoundRobin)
         self.registry = Registry(self.table, lambda id: self.inflight[id], 17.0, 30.0)
@@ -74,7 +81,7 @@ class World:
         if what == "announce":
             assert isinstance(argument, Announce)
             self.said.append(argument)
-            return registry.announce(argument, now)
+            return self.take(argument)
         if what == "again":
             assert isinstance(argument, tuple)
             return self.say_again(*argument) if self.said else []
@@ -100,32 +107,45 @@ class World:
         """What was said before, perhaps with another value."""
         announce = self.said[-1 - index % len(self.said)]
         if other is not None and not announce.inactive:
-            announce = replace(announce, **dict([other]))
+            announce = announce._replace(**dict([other]))
         self.said.append(announce)
-        return self.registry.announce(announce, self.now)
+        return self.take(announce)
+
+    def take(self, announce: Announce) -> list[Change]:
+        """As the subscription server does it."""
+        digest = repr(announce).encode()
+        if self.by_echo and self.registry.hear_echo(digest, self.now):
+            self.echoes += 1
+            return []
+        changes = self.registry.announce(announce, self.now)
+        if self.by_echo:
+            self.registry.note_echo(digest, announce)
+        return changes
 
     def state(self) -> tuple[object, ...]:
         """All that can be told from outside."""
         nodes = {
-            id: (node.seen, node.load, node.why, node.order, node.share, self.registry.own_weight(node))
+            id: (self.registry.heard(node), node.load, node.why, node.order, node.share, self.registry.own_weight(node))
             for id, node in self.table.nodes.items()
         }
         return view(self.table), nodes, self.registry.words(), self.registry.numbers
 
 
 def both(taken: Iterable[tuple[str, object]]) -> None:
-    """Take these steps by either way; after each of them nothing is different."""
+    """Take these steps by any way; after each of them nothing is different."""
     repeats = Announced._repeats
-    short, long = World(), World()
+    short, long, shortest = World(), World(), World(by_echo=True)
     for what, argument in taken:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Announced, "_repeats", lambda self, node, announce: False)
             expected = long.do(what, argument)
             patch.setattr(Announced, "_repeats", repeats)
-            assert short.do(what, argument) == expected
-        assert short.state() == long.state()
-        assert list(short.registry._roll.by_age) == list(long.registry._roll.by_age)
-        assert short.registry._roll.draining == long.registry._roll.draining
+            assert short.do(what, argument) == shortest.do(what, argument) == expected
+        for world in (short, shortest):
+            assert world.state() == long.state()
+            assert list(world.registry._roll.silence) == list(long.registry._roll.silence)
+            assert world.registry._roll.draining == long.registry._roll.draining
+        assert len(shortest.registry._roll.echoes) <= len(shortest.table.nodes)
 
 
 @given(st.lists(steps, min_size=10, max_size=40))
@@ -149,7 +169,7 @@ def test_both_ways_give_the_same(taken: list[tuple[str, object]]) -> None:
 def test_any_value_in_any_state(other: tuple[str, object], before: list[tuple[str, object]]) -> None:
     first = Announce(b"x", ADDRESSES[0])
     both([("announce", first), *before, ("announce", first), ("again", (0, other)), ("again", (0, None))])
-    both([("announce", first), *before, ("announce", replace(first, **dict([other]))), ("again", (0, None))])  # type: ignore[arg-type]
+    both([("announce", first), *before, ("announce", first._replace(**dict([other]))), ("again", (0, None))])  # type: ignore[arg-type]
 
 
 def test_a_weight_that_an_operator_had_given_already() -> None:
@@ -167,6 +187,29 @@ def test_the_usual_announcement_takes_the_short_way(monkeypatch: pytest.MonkeyPa
     world.now += 10
     assert world.do("again", (0, None)) == []
     node: Node = world.table.nodes[0]
-    assert (node.seen, node.state) == (world.now, State.UP)
+    assert (world.registry.heard(node), node.state) == (world.now, State.UP)
     monkeypatch.undo()
-    assert world.do("announce", replace(announce, weight=4)) != []
+    assert world.do("announce", announce._replace(weight=4)) != []
+
+
+def test_an_echo_is_no_longer_one_when_its_node_changes() -> None:
+    world = World(by_echo=True)
+    first, other = Announce(b"x", ADDRESSES[0]), Announce(b"x", ADDRESSES[0], load=7)
+    world.do("announce", first)
+    world.do("announce", first)
+    assert world.echoes == 1
+    world.do("announce", other)
+    world.do("announce", first)
+    assert (world.echoes, world.table.nodes[0].load) == (1, 0), "another one was heard in between"
+    for event, argument in (("fail", 0), ("order", ((b"x", ADDRESSES[0]), Order.DRAIN))):
+        world.do(event, argument)
+        world.do("announce", first)
+        assert world.echoes == 1, event
+    world.do("order", ((b"x", ADDRESSES[0]), Order.READY))
+    world.do("announce", first)
+    world.do("announce", first)
+    assert world.echoes == 2
+    world.do("announce", first._replace(leaving=True))
+    assert len(world.registry._roll.echoes) == 0
+    world.do("announce", first)
+    assert world.echoes == 2

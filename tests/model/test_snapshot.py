@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -137,7 +136,7 @@ def test_a_changed_byte_is_seen(position: int, change: int) -> None:
 TIMES = st.floats(0, 4e9)
 NODES = st.builds(
     SavedNode,
-    announces().map(lambda announce: replace(announce, leaving=False)),
+    announces().map(lambda announce: announce._replace(leaving=False)),
     st.sampled_from(State),
     *[TIMES] * 4,
 ).filter(lambda node: node.announce.address.kind is not Kind.NAME)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from socket import AF_UNIX
 
 from tests.model.made import put, table, view
 from uwsgirouter.model.events import Gone
 from uwsgirouter.model.node import State
 from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY
-from uwsgirouter.settings.address import parse_peer
 
 
 def test_a_node_comes_changes_and_goes() -> None:
@@ -130,6 +130,7 @@ def test_fail_of_a_node_that_is_gone_is_harmless() -> None:
 
 def test_what_it_takes_to_dial_is_computed_once() -> None:
     node = table(put(1, address="@app")).nodes[1]
-    assert node.sockaddr == b"\0app\0"
-    assert node.family == parse_peer("@app").family
+    assert node.target is None
+    assert node.aim() == (AF_UNIX, b"\0app\0")
+    assert node.target == (AF_UNIX, b"\0app\0")
     assert repr(node) == "<Node 1 b'foo.com' @app up>"

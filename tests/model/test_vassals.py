@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from socket import AF_INET
 
 import pytest
 from hypothesis import given
@@ -124,7 +125,7 @@ def test_a_vassal_without_an_address_tells_it_when_it_runs(world: World) -> None
     assert world.node.address == NOWHERE
     assert world.run(12, "127.0.0.1:3031", "one.ini") == [Happening.AWAKE]
     assert world.states == [("127.0.0.1:3031", UP)]
-    assert world.replica.nodes[world.node.id].sockaddr == ("127.0.0.1", 3031)
+    assert world.replica.nodes[world.node.id].aim() == (AF_INET, ("127.0.0.1", 3031))
     assert world.run(13, "127.0.0.1:03031", "one.ini") == [], "another spelling is no other address"
     world.stop(14, "127.0.0.1:3031")
     assert world.run(15, "127.0.0.1:4000", "one.ini") == [Happening.AWAKE]

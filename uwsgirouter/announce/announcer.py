@@ -19,7 +19,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from enum import Enum
 
 from uwsgirouter.announce.node import Node, Number, local_address
@@ -171,7 +170,7 @@ class Announcer:
         if not self._node.is_open:
             return announce
         host = connection.getsockname()[0] if connection.family != socket.AF_UNIX else "127.0.0.1"
-        return replace(announce, address=local_address(announce.address, host))
+        return announce._replace(address=local_address(announce.address, host))
 
     # -- in a thread -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,6 @@ what a callable says later is brought into range. It must not know servers, sign
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from uwsgirouter.errors import ConfigError, ProtocolError
 from uwsgirouter.protocol.subscription import WEIGHT_MAX, Announce, decode_announce, encode_announce
@@ -58,7 +57,7 @@ class Node:
             inactive=inactive,
             notify=parse_peer(notify) if notify else NOWHERE,
         )
-        self._fixed = [replace(first, key=_bytes(key)) for key in keys]
+        self._fixed = [first._replace(key=_bytes(key)) for key in keys]
         self.keys = tuple(keys)
         self.name = address or f"vassal {vassal}"
         if not self.keys:
@@ -76,7 +75,7 @@ class Node:
     def announces(self, leaving: bool) -> list[Announce]:
         """One for each key, with the numbers of now. Does not raise."""
         weight, cores, load = self._weight.ask(), self._cores.ask(), self._load.ask()
-        return [replace(each, leaving=leaving, weight=weight, cores=cores, load=load) for each in self._fixed]
+        return [each._replace(leaving=leaving, weight=weight, cores=cores, load=load) for each in self._fixed]
 
 
 class Asked:

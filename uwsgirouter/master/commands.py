@@ -113,6 +113,7 @@ class Commands:
 
     def _row(self, node: Node) -> dict[str, object]:
         wall = time.time() - time.monotonic()
+        heard, sni = self._registry.heard(node), self._registry.sni(node)
         return {
             "key": _written(node.key),
             "node": node.address.text,
@@ -129,8 +130,8 @@ class Commands:
             "algo": node.algo,
             "modifiers": list(node.modifiers),
             "vassal": to_text(node.vassal),
-            "sni": [to_text(path) for path in node.sni] if node.sni else None,
-            "announced": round(wall + node.seen, 3) if node.seen else None,
+            "sni": [to_text(path) for path in sni] if sni else None,
+            "announced": None if heard is None else round(wall + heard, 3),
         }
 
     # -- orders -----------------------------------------------------------------------------------------------------

@@ -109,6 +109,8 @@ class Downlink:
                 gone.append(id)
             else:
                 rows.append(Put.of(node).row())
+        if not self._changed:
+            self._changed = {}  # else it keeps the room that it once needed
         snapshot, self._fresh = self._fresh, False
         self._number += 1
         return encode_message("nodes", self._number, snapshot, rows, gone)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from uwsgirouter.log import Log
 from uwsgirouter.master import receive_queue
 from uwsgirouter.master.sockets import Bound
-from uwsgirouter.master.subscriptions import Gist, Rejects, SubscriptionServer
+from uwsgirouter.master.subscriptions import NO_ECHOES, Echoes, Gist, Rejects, SubscriptionServer
 from uwsgirouter.model.hearing import Hearing
 from uwsgirouter.model.trust import Trust
 from uwsgirouter.protocol.repeated import Reader
@@ -45,8 +45,9 @@ class Ears:
     """``accept`` gets each announcement that may be acted upon, and its sender, as recvfrom gives it; it says whether
     anything is different now."""
 
-    def __init__(self, log: Log, accept: Callable[[Announce, object], bool]) -> None:
+    def __init__(self, log: Log, accept: Callable[[Announce, object], bool], echoes: Echoes = NO_ECHOES) -> None:
         self._log = log
+        self._echoes = echoes
         self._accept = accept
         self._rejects = Rejects(log)
         self._reader = Reader()
@@ -66,7 +67,7 @@ class Ears:
             if mark in self._ears:
                 self._ears[mark].server.trust = trust
             else:
-                server = SubscriptionServer(bound.sock, self._accept, self._rejects, trust, self._reader)
+                server = SubscriptionServer(bound.sock, self._accept, self._rejects, trust, self._reader, self._echoes)
                 selector.register(bound.sock, selectors.EVENT_READ, self.listen)
                 self._ears[mark] = _Ear(bound, server, time.monotonic())
                 self._introduce(bound, server)

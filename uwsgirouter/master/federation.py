@@ -36,6 +36,11 @@ class Federation:
         if not self._resubscription.is_wanted:
             self._passing.clear()
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether other routers are told anything."""
+        return self._resubscription.is_wanted
+
     def concerns(self, announce: Announce) -> bool:
         """Whether ``announce`` came from another router, or has to be told to others; if not, nobody need ask more."""
         return bool(announce.route) or self._resubscription.is_wanted

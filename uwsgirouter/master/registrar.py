@@ -52,7 +52,7 @@ class Registrar:
         self.registry = Registry(table, inflight, tolerance=17.0, gracetime=30.0)
         self._log = log
         self._tell = tell
-        self._ears = Ears(log, self._accept)
+        self._ears = Ears(log, self._accept, self)
         self._full = Throttle(log.line, FULL_LINES)
         self._emperor = Emperor(log)
         self._acknowledgements = Acknowledgements()
@@ -139,6 +139,14 @@ class Registrar:
             return is_news
         finally:
             self._federation.done()
+
+    def hear_echo(self, digest: bytes) -> bool:
+        """Whether a datagram was taken by its digest; else it must be read, and accepted."""
+        return not self._federation.is_wanted and self.registry.hear_echo(digest, time.monotonic())
+
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        """``announce`` was accepted just now; whether its datagram need not be read again, for now."""
+        return not self._federation.concerns(announce) and self.registry.note_echo(digest, announce)
 
     def _act_upon(self, announce: Announce, now: float) -> bool:
         """Whether anything is different now. Raises :class:`ProtocolError`."""

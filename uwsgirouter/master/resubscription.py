@@ -12,7 +12,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from uwsgirouter.errors import ConfigError, ProtocolError
 from uwsgirouter.log import Log, Throttle
@@ -74,7 +74,7 @@ class Resubscription:
             target = self._targets[router]
             try:
                 if target.own not in datagrams:
-                    datagrams[target.own] = encode_announce(replace(passed, address=target.own))
+                    datagrams[target.own] = encode_announce(passed._replace(address=target.own))
                 target.sock.sendto(datagrams[target.own], socket.MSG_DONTWAIT, router.sockaddr)
                 self.sent += 1
             except (OSError, ProtocolError) as error:

@@ -14,9 +14,9 @@ import socket
 import time
 from collections import Counter as Tally
 from collections.abc import Callable
-from dataclasses import replace
 from enum import IntEnum
 from struct import Struct
+from typing import Protocol
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log, Throttle, printable
@@ -29,7 +29,7 @@ from uwsgirouter.model.table import CONFIGURED_KEYS, FALLBACK_KEY
 from uwsgirouter.model.trust import Credentials, Trust
 from uwsgirouter.protocol.forwarding import CAME_BACK
 from uwsgirouter.protocol.packet import HEADER_SIZE
-from uwsgirouter.protocol.repeated import Reader
+from uwsgirouter.protocol.repeated import Reader, digest_of
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, Announce
 from uwsgirouter.settings.address import Kind, at_host
 from uwsgirouter.settings.algorithms import ALGORITHMS
@@ -58,6 +58,29 @@ class Gist(IntEnum):
     """Something is different now."""
 
 
+class Echoes(Protocol):
+    """Whoever knows datagrams that need not be read, since they say again what their node is anyway."""
+
+    def hear_echo(self, digest: bytes) -> bool:
+        """Whether the datagram of this digest is one of them; its node is there."""
+
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        """``announce`` was accepted; whether its datagram is one of them from now on."""
+
+
+class _NoEchoes:
+    """Every datagram is read."""
+
+    def hear_echo(self, digest: bytes) -> bool:
+        return False
+
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        return False
+
+
+NO_ECHOES = _NoEchoes()
+
+
 class SubscriptionServer:
     """Reads the datagrams of ``sock``; ``accept`` gets what ``trust`` lets through, and who sent it, and says whether
     that was news."""
@@ -69,6 +92,7 @@ class SubscriptionServer:
         rejects: Rejects,
         trust: Trust,
         reader: Reader,
+        echoes: Echoes = NO_ECHOES,
     ) -> None:
         self.sock = sock
         self.queue = ReceiveQueue(sock)
@@ -79,6 +103,7 @@ class SubscriptionServer:
         self._accept = accept
         self._rejects = rejects
         self._reader = reader
+        self._echoes = echoes
         self._room = 0
         self.trust = trust
         sock.setblocking(False)
@@ -114,16 +139,19 @@ class SubscriptionServer:
                 self._rejects.add("receive error", error, None, now)
                 break
             count += 1
-            announce = None if self._trust.asks else self._reader.recall(datagram)
+            digest = b"" if self._trust.reads else digest_of(datagram)
+            if digest and self._trust.admits(sender) and self._echoes.hear_echo(digest):
+                continue
+            said = None if self._trust.asks else self._reader.recall(digest)
             try:
-                if announce is None:
-                    announce = self._examine(datagram, sender, _credentials(ancillary), now, wall_clock)
-                    if announce is None:
+                if said is None:
+                    said = self._examine(datagram, sender, _credentials(ancillary), now, wall_clock)
+                    if said is None:
                         continue
-                if announce.address.is_wildcard:
-                    announce = _where_from(announce, sender)
-                if self._accept(announce, sender):
+                if self._accept(_where_from(said, sender) if said.address.is_wildcard else said, sender):
                     self.gist = Gist.NEWS
+                if digest and self._echoes.note_echo(digest, said):
+                    self._reader.forget(digest)
             except ProtocolError as error:
                 self.gist = max(self.gist, Gist.REFUSED)
                 self._rejects.add(error.reason, error, sender, now, _credentials(ancillary))
@@ -184,7 +212,7 @@ def _where_from(announce: Announce, sender: object) -> Announce:
         text = str(getattr(host, "ipv4_mapped", None) or host)
     else:
         text = "::1" if address.kind is Kind.TCP6 else "127.0.0.1"
-    return replace(announce, address=at_host(text, address.port))
+    return announce._replace(address=at_host(text, address.port))
 
 
 class Rejects:

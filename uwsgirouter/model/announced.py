@@ -50,6 +50,22 @@ class Announced:
             return [*self._welcome(announce, State.UP, now), *odd]
         return [*self._replace_namesake(node, announce, now), *self._refresh(node, announce, now), *odd]
 
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        """``announce`` was taken just now: if it says nothing but what its node is, so does what has its digest."""
+        node = None if announce.leaving else self._roll.find(announce.key, announce.address)
+        if node is None or not self._repeats(node, announce):
+            return False
+        self._roll.echoes.note(digest, node.id)
+        return True
+
+    def hear_echo(self, digest: bytes, now: float) -> bool:
+        """Whether this is an echo; its node is there, and nothing else is new."""
+        id = self._roll.echoes.find(digest)
+        if id is None:
+            return False
+        self._roll.silence.hear(id, now)
+        return True
+
     @staticmethod
     def _odd_algo(node: Node | None, announce: Announce) -> list[Change]:
         """A wish that nobody can fulfil is told once, and is no reason to refuse the node."""
@@ -104,10 +120,9 @@ class Announced:
             changes.append(self._roll.insert(put, Happening.NEW, "announced"))
         else:
             changes.append(self._roll.insert(put, Happening.NEW_VASSAL, "its vassal is started when it is needed"))
-        self._roll.table.nodes[id].sni = announce.sni
+        self._roll.note_sni(id, announce.sni)
         if state is State.UP:
-            self._roll.by_age[id] = None
-            self._roll.table.nodes[id].seen = now
+            self._roll.silence.hear(id, now)
         else:
             self._roll.vassals.stand_by(id, now)
         return changes
@@ -120,19 +135,15 @@ class Announced:
         put = self._as_announced(own, announce, now)
         if own.state in SERVING:  # one that is confirmed by this has served before
             why = "" if own.state is State.UP else "announced"
-            changes = self._roll.update(node, replace(put, state=State.UP), happening, why)
-        else:
-            changes = self._roll.update(node, replace(put, state=State.UP, since=now), happening, "announced")
-        self._roll.table.nodes[node.id].seen = now
-        return changes
+            return self._roll.update(node, replace(put, state=State.UP), happening, why)
+        return self._roll.update(node, replace(put, state=State.UP, since=now), happening, "announced")
 
     def _hear(self, node: Node, announce: Announce, now: float) -> None:
         """It is there."""
-        node.seen = now
         node.load = announce.load
-        node.sni = announce.sni
-        self._roll.by_age[node.id] = None
-        self._roll.by_age.move_to_end(node.id)
+        self._roll.echoes.forget(node.id)
+        self._roll.note_sni(node.id, announce.sni)
+        self._roll.silence.hear(node.id, now)
         self._roll.draining.discard(node.id)
 
     def _stand_by(self, node: Node | None, announce: Announce, now: float) -> list[Change]:
@@ -154,7 +165,7 @@ class Announced:
         self, node: Node, put: Put, now: float, why: str, happening: Happening = Happening.ASLEEP
     ) -> list[Change]:
         """``node``, which is ``put``, runs no more, and the Emperor can start it again."""
-        self._roll.by_age.pop(node.id, None)
+        self._roll.silence.unwatch(node.id)
         self._roll.draining.discard(node.id)
         if put.state is State.INACTIVE:
             return self._roll.update(node, put, Happening.UPDATED)
@@ -173,7 +184,7 @@ class Announced:
         if node.id in self._roll.draining:
             return []
         self._roll.draining.add(node.id)
-        self._roll.by_age.pop(node.id, None)
+        self._roll.silence.unwatch(node.id)
         why = f"unsubscribed, {sessions} session{'' if sessions == 1 else 's'} under way then"
         return [self._roll.apply(replace(own, state=State.DRAINING, since=now), Happening.LEAVING, why)]
 
@@ -181,10 +192,8 @@ class Announced:
         """Nodes not heard of, vassals that nobody speaks of any more, and drained nodes."""
         roll = self._roll
         changes: list[Change] = []
-        while roll.by_age:
-            node = roll.table.nodes[next(iter(roll.by_age))]
-            if not hearing.is_silent(node.seen, now, self.tolerance):
-                break
+        for id in roll.silence.silent(hearing, now, self.tolerance):
+            node = roll.table.nodes[id]
             if roll.vassals.stands_by(node.id):
                 why = f"its vassal was silent for {self.tolerance:g} s"
                 changes += self.sleep(node, roll.own(node), now, why, Happening.EXPIRED)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.model.hearing import PERFECT, Hearing
@@ -105,7 +105,7 @@ class Leases:
         if announce.inactive or announce.cleared:
             if announce.cleared:
                 self._drop(identity, now)
-            return [replace(announce, address=NOWHERE)]  # it speaks of a vassal, which is known without its address
+            return [announce._replace(address=NOWHERE)]  # it speaks of a vassal, which is known without its address
         if announce.leaving:
             lease = self._leases.get(identity)
             return _leaving(lease.announce, self._drop(identity, now)) if lease is not None else []
@@ -247,13 +247,13 @@ def name_of(address: Address) -> str:
 def _standing_for(announce: Announce, hosts: Iterable[str]) -> list[Announce]:
     """What nodes at ``hosts`` would have announced."""
     port = announce.address.port
-    return [replace(announce, address=at_host(host, port), notify=NOWHERE) for host in hosts]
+    return [announce._replace(address=at_host(host, port), notify=NOWHERE) for host in hosts]
 
 
 def _leaving(announce: Announce, hosts: Iterable[str]) -> list[Announce]:
-    return _standing_for(replace(announce, leaving=True), hosts)
+    return _standing_for(announce._replace(leaving=True), hosts)
 
 
 def _is_same(before: Announce, now: Announce) -> bool:
     """Whether it says the same, whenever it was said."""
-    return replace(before, load=0, unix=0, route=()) == replace(now, load=0, unix=0, route=())
+    return before._replace(load=0, unix=0, route=()) == now._replace(load=0, unix=0, route=())

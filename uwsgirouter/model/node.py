@@ -11,6 +11,9 @@ from enum import Enum
 
 from uwsgirouter.settings.address import Address
 
+Target = tuple[int, tuple[str, int] | bytes | str]
+"""The family of a socket and what its ``connect`` takes."""
+
 FULL_SHARE = 100
 """The share of a node of weight 1, in hundredths, so that a slow start can give a part of it."""
 
@@ -47,7 +50,7 @@ class Order(Enum):
 
 
 class Node:
-    """One node. Everything the data path needs to dial it is computed once, here."""
+    """One node. There may be tens of thousands, in each process: eight bytes for each name below, besides its value."""
 
     __slots__ = (
         "address",
@@ -56,7 +59,6 @@ class Node:
         "backup",
         "cores",
         "credit",
-        "family",
         "id",
         "key",
         "load",
@@ -64,12 +66,10 @@ class Node:
         "order",
         "pass_after",
         "seed",
-        "seen",
         "share",
         "since",
-        "sni",
-        "sockaddr",
         "state",
+        "target",
         "token",
         "vassal",
         "weight",
@@ -80,8 +80,8 @@ class Node:
         self.id = id
         self.key = key
         self.address = address
-        self.family = int(address.family)
-        self.sockaddr = address.sockaddr
+        self.target: Target | None = None
+        """The worker's: where to dial; None before it is asked for (:meth:`aim`)."""
         self.modifiers = (0, 0)
         self.weight = 1
         self.backup = 0
@@ -97,12 +97,8 @@ class Node:
         self.state = State.UP
         self.order = Order.READY
         """An operator's word. While it is not READY, ``state`` is never one of :data:`SERVING`."""
-        self.sni: tuple[bytes, bytes, bytes] | None = None
-        """The master's: TLS files that it announced, for whoever asks; the router does not use them."""
         self.why = ""
         """The master's: why it is in this state, in a few words."""
-        self.seen = 0.0
-        """Monotonic seconds of the last announcement (0 for a static node)."""
         self.since = 0.0
         """Monotonic seconds of the last change of state."""
         self.pass_after = 0
@@ -115,6 +111,11 @@ class Node:
         """The balancer's: the address in a number (iphash); 0 before it is asked for."""
         self.token = b""
         """The worker's: the value of its sticky cookie; empty before it is asked for."""
+
+    def aim(self) -> Target:
+        """Where to dial: made once, for the nodes that are given requests."""
+        self.target = (int(self.address.family), self.address.sockaddr)
+        return self.target
 
     def __repr__(self) -> str:
         return f"<Node {self.id} {self.key!r} {self.address.text} {self.state.value}>"

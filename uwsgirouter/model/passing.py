@@ -11,7 +11,6 @@ Invariant: what was passed on and is not there any more is taken back once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from uwsgirouter.model.node import SERVING
 from uwsgirouter.model.table import RouteTable
@@ -70,7 +69,7 @@ class Passing:
         passed, _ = self._passed[key].pop(origin)
         if not self._passed[key]:
             del self._passed[key]
-        return replace(passed, leaving=True)
+        return passed._replace(leaving=True)
 
     def _is_there(self, key: bytes, origin: bytes) -> bool:
         """Whether requests for ``key`` can be given to nodes that announced to ``origin``."""
@@ -85,4 +84,4 @@ class Passing:
 
 def _says_the_same(one: Announce, two: Announce) -> bool:
     """Of several ways that are as long it does not matter which one is told."""
-    return one.hops == two.hops and replace(one, route=two.route) == two
+    return one.hops == two.hops and one._replace(route=two.route) == two

@@ -20,7 +20,7 @@ from uwsgirouter.model.node import Node, Order
 from uwsgirouter.model.operated import Operated
 from uwsgirouter.model.orders import Word
 from uwsgirouter.model.restored import Restored
-from uwsgirouter.model.roll import Roll
+from uwsgirouter.model.roll import Roll, Sni
 from uwsgirouter.model.snapshot import SavedNode
 from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY, RouteTable
 from uwsgirouter.protocol.subscription import Announce
@@ -75,6 +75,15 @@ class Registry:
         """A datagram that passed every check."""
         return self._announced.announce(announce, now)
 
+    def note_echo(self, digest: bytes, announce: Announce) -> bool:
+        """``announce``, whose datagram has this digest, was taken just now; whether :meth:`hear_echo` does from now on
+        what taking it again would do, as long as its node does not change."""
+        return self._announced.note_echo(digest, announce)
+
+    def hear_echo(self, digest: bytes, now: float) -> bool:
+        """Take a datagram by its digest; False: it must be read."""
+        return self._announced.hear_echo(digest, now)
+
     def fail(self, id: int, now: float, reason: str = "no connection") -> list[Change]:
         """A worker could not connect to node ``id``: out until it announces itself, or its grace time is over."""
         return self._failing.fail(id, now, reason)
@@ -103,6 +112,14 @@ class Registry:
     def find(self, key: bytes, address: Address) -> Node | None:
         """The node of this address (in whatever spelling) under ``key``."""
         return self._roll.find(key, address)
+
+    def heard(self, node: Node) -> float | None:
+        """When ``node`` announced itself last; None: it is a configured one, or a vassal that never did."""
+        return self._roll.silence.heard(node.id)
+
+    def sni(self, node: Node) -> Sni | None:
+        """The TLS files that ``node`` announced: key, certificate, authority."""
+        return self._roll.sni(node)
 
     def own_weight(self, node: Node) -> int:
         """The announced or configured weight, whatever an operator said."""

@@ -52,10 +52,11 @@ class Restored:
             algo=own.algo,
         )
         standing = self._roll.vassals.said(node.id)
+        heard = self._roll.silence.heard(node.id)
         return SavedNode(
             announce,
             own.state,
-            heard=_at(node.seen, offset) if node.seen else 0.0,
+            heard=0.0 if heard is None else _at(heard, offset),
             since=_at(own.since, offset),
             wished=_at(own.algo_since, offset) if own.algo else 0.0,
             standing=0.0 if standing is None else _at(standing, offset),
@@ -108,8 +109,7 @@ class Restored:
         )
         change = self._roll.insert(put, Happening.RESTORED, _WHY[state])
         if state is not State.INACTIVE:
-            self._roll.by_age[id] = None
-            self._roll.table.nodes[id].seen = now
+            self._roll.silence.hear(id, now)
         return change
 
     def answered(self, id: int) -> list[Change]:

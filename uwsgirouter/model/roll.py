@@ -9,19 +9,24 @@ Invariants: no index knows a node that the table does not; a node under an order
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
 from uwsgirouter.model.changes import Change, Happening
+from uwsgirouter.model.echoes import Echoes
 from uwsgirouter.model.ejection import Ejections
 from uwsgirouter.model.events import Gone, Put
 from uwsgirouter.model.node import Node, Order, State
 from uwsgirouter.model.numbers import Numbers
-from uwsgirouter.model.orders import Identity, Orders
+from uwsgirouter.model.orders import Orders
+from uwsgirouter.model.places import Places
+from uwsgirouter.model.silence import Silence
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.model.vassals import Vassals
 from uwsgirouter.settings.address import NOWHERE, Address
+
+Sni = tuple[bytes, bytes, bytes]
+"""The paths of key, certificate and authority."""
 
 
 class Roll:
@@ -31,9 +36,12 @@ class Roll:
         self.table = table
         self.inflight = inflight
         self.numbers = Numbers(inflight)
-        self._ids: dict[tuple[bytes, Identity], int] = {}
-        self.by_age: OrderedDict[int, None] = OrderedDict()
-        """Announced nodes, the one heard of longest ago first."""
+        self._places = Places(table)
+        self.silence = Silence()
+        """Announced nodes, and when each was heard of last."""
+        self.echoes = Echoes()
+        self._sni: dict[int, Sni] = {}
+        """Of the few nodes that announced some."""
         self.draining: set[int] = set()
         """Nodes that took leave, until their last session ends."""
         self.vassals = Vassals()
@@ -46,8 +54,18 @@ class Roll:
 
     def find(self, key: bytes, address: Address) -> Node | None:
         """The node of this address under ``key``."""
-        id = self._ids.get((key, address.identity))
-        return self.table.nodes[id] if id is not None else None
+        return self._places.find(key, address)
+
+    def sni(self, node: Node) -> Sni | None:
+        """The TLS files that ``node`` announced, for whoever asks; the router does not use them."""
+        return self._sni.get(node.id)
+
+    def note_sni(self, id: int, sni: Sni | None) -> None:
+        """Node ``id`` announced these."""
+        if sni is not None:
+            self._sni[id] = sni
+        elif self._sni:
+            self._sni.pop(id, None)
 
     def own(self, node: Node) -> Put:
         """``node`` as it would be without an operator's word; whoever changes a node begins with this."""
@@ -61,10 +79,11 @@ class Roll:
     def insert(self, put: Put, happening: Happening, why: str) -> Change:
         """A new node; its number was taken from :attr:`numbers`."""
         if put.address != NOWHERE:
-            self._ids[put.key, put.address.identity] = put.id
             self.orders.came(put.key, put.address)
         change = self.apply(put, happening, why)
-        self.vassals.name(self.table.nodes[put.id])
+        node = self.table.nodes[put.id]
+        self._places.came(node)
+        self.vassals.name(node)
         return change
 
     def update(self, node: Node, put: Put, happening: Happening, why: str = "") -> list[Change]:
@@ -72,14 +91,21 @@ class Roll:
 
         The table may have another object for the node afterwards.
         """
-        if put.address.identity != node.address.identity:
-            self._move(node, put.address)
-        elif self._shown(put) == Put.of(node):
+        moves = put.address.identity != node.address.identity
+        if not moves and self._shown(put) == Put.of(node):
             self._note_own(put)
             return []
+        if moves:  # what was said of the old address does not go with it
+            if node.address != NOWHERE:
+                self.orders.gone(node.key, node.address)
+            self.orders.came(put.key, put.address)
         self.vassals.forget_name(node)
         change = self.apply(put, happening, why or node.why)
-        self.vassals.name(self.table.nodes[node.id])
+        now = self.table.nodes[node.id]
+        if moves:
+            self._places.went(node)
+            self._places.came(now)
+        self.vassals.name(now)
         return [change]
 
     def apply(self, put: Put, happening: Happening, why: str) -> Change:
@@ -98,24 +124,18 @@ class Roll:
         event = Gone(node.id)
         self.table.apply(event)
         if node.address != NOWHERE:
-            del self._ids[node.key, node.address.identity]
             self.orders.gone(node.key, node.address)
+        self._places.went(node)
         self._own.pop(node.id, None)
+        self.echoes.forget(node.id)
+        self._sni.pop(node.id, None)
         self.vassals.forget(node)
         self.ejections.forget(node.id)
-        self.by_age.pop(node.id, None)
+        self.silence.forget(node.id)
         self.draining.discard(node.id)
         self.retry.pop(node.id, None)
         self.numbers.give_back(node.id, now)
         return Change(happening, node.key, node.address, event, node.vassal)
-
-    def _move(self, node: Node, address: Address) -> None:
-        """``node`` is at ``address`` from now on: what was said of the old address does not go with it."""
-        if node.address != NOWHERE:
-            self._ids.pop((node.key, node.address.identity), None)
-            self.orders.gone(node.key, node.address)
-        self._ids[node.key, address.identity] = node.id
-        self.orders.came(node.key, address)
 
     def _shown(self, put: Put) -> Put:
         """What everybody sees of a node that would be ``put``."""
@@ -125,6 +145,7 @@ class Roll:
         return put if put.order is Order.READY else replace(put, order=Order.READY)
 
     def _note_own(self, put: Put) -> None:
+        self.echoes.forget(put.id)
         if self.orders.of(put.key, put.address) is None:
             self._own.pop(put.id, None)
         else:

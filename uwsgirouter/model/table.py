@@ -7,6 +7,10 @@ Invariant: every node is in exactly the slot of its key; a slot without nodes do
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import TypeVar
+
 from uwsgirouter.model.events import Event, Gone, Put
 from uwsgirouter.model.node import FULL_SHARE, SERVING, Node, Order, State
 from uwsgirouter.model.slot import Balancing, Factory, Slot
@@ -17,6 +21,14 @@ FALLBACK_KEY = b"fallback".ljust(256, b"\0")
 """The slot of the fallback nodes, in the order of the file: no key of a request or an announcement is that long."""
 CONFIGURED_KEYS = (STATIC_KEY, FALLBACK_KEY)
 """The slots whose nodes come from the configuration."""
+
+_T = TypeVar("_T", bound=Hashable)
+
+
+@lru_cache(maxsize=256)
+def _the_same(value: _T) -> _T:
+    """One object for what is equal: many nodes have the same of it."""
+    return value
 
 
 class RouteTable:
@@ -75,7 +87,7 @@ class RouteTable:
             node = None
         if node is None:
             node = self._insert(put)
-        node.modifiers = put.modifiers
+        node.modifiers = _the_same(put.modifiers)
         node.weight = put.weight
         node.share = put.weight * FULL_SHARE
         node.cores = put.cores
@@ -84,17 +96,17 @@ class RouteTable:
         node.since = put.since
         node.vassal = put.vassal
         node.backup = put.backup
-        node.algo = put.algo
+        node.algo = _the_same(put.algo)
         node.algo_since = put.algo_since
         node.order = put.order
         self.slots[put.key].changed()
         return node
 
     def _insert(self, put: Put) -> Node:
-        node = self.nodes[put.id] = Node(put.id, put.key, put.address)
         slot = self.slots.get(put.key)
         if slot is None:
             slot = self.slots[put.key] = Slot(put.key, self.balancing)
+        node = self.nodes[put.id] = Node(put.id, slot.key, put.address)
         slot.nodes.append(node)
         return node
 

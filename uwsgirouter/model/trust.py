@@ -40,7 +40,9 @@ class Trust:
         owners: Callable[[bytes], Iterable[tuple[int, int]]],
     ) -> None:
         self.rules = rules
-        self.asks = any((rules.allow, rules.key_rules, rules.vassal_required, rules.owners, rules.digest))
+        self.reads = any((rules.key_rules, rules.vassal_required, rules.owners, rules.digest))
+        """Whether what is said matters; if not, the sender alone does (:meth:`admits`)."""
+        self.asks = self.reads or bool(rules.allow)
         """Whether anything is asked of a sender; if not, all announcements are taken."""
         self._replays = replays
         self._find_key = find_key

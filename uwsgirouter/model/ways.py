@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import replace
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.forwarding import backup_of
@@ -63,7 +62,7 @@ class Ways:
             self._forget(mark, other)
         self._check_room(mark, identity)
         self._note(mark, identity, announce.hops, now)
-        return replace(announce, backup=backup_of(min(self._origins[announce.key, identity].values())))
+        return announce._replace(backup=backup_of(min(self._origins[announce.key, identity].values())))
 
     def routers(self, key: bytes, origin: bytes) -> Iterable[Identity]:
         """The nodes by which ``origin`` is reached."""

@@ -12,7 +12,6 @@ No file, no clock, no registry: keys are PEM text here.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from struct import Struct
 from typing import TYPE_CHECKING
 
@@ -112,7 +111,7 @@ def encode_signed(announce: Announce, key: PrivateKey, digest: str, unix: int) -
 
     An unsubscribe bears the second after, as the real one does, so that it outdoes the announcement before it.
     """
-    stamped = replace(announce, unix=unix + (1 if announce.leaving else 0))
+    stamped = announce._replace(unix=unix + (1 if announce.leaving else 0))
     packet = encode_packet(variables_of(stamped), SUBSCRIPTION_MODIFIER, 1 if announce.leaving else 0)
     signature = key.sign(packet[HEADER_SIZE:], digest)
     block = packet[HEADER_SIZE:] + _NAME + _U16.pack(len(signature)) + signature

@@ -16,7 +16,7 @@ host name and a port; what it means is not known here (model/leases.py).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from uwsgirouter.errors import ConfigError, ProtocolError
 from uwsgirouter.protocol.packet import KEY_MAX, decode_header, decode_vars, encode_packet
@@ -49,8 +49,7 @@ _NUMBER_MAX = 1_000_000
 _LONG_MAX = (1 << 63) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Announce:
+class Announce(NamedTuple):
     """One announcement. ``leaving`` is an unsubscribe; ``cores`` and ``load`` are what the node says of itself.
 
     ``inactive``: somebody says of ``vassal`` that it can be started; ``cleared``: it says itself that it stopped.
@@ -87,8 +86,9 @@ class Announce:
     @property
     def sni(self) -> tuple[bytes, bytes, bytes] | None:
         """Key, certificate and authority file of a TLS front end; None when it names none."""
-        found = (self.sni_key, self.sni_crt, self.sni_ca)
-        return found if any(found) else None
+        if not (self.sni_key or self.sni_crt or self.sni_ca):
+            return None
+        return (self.sni_key, self.sni_crt, self.sni_ca)
 
     @property
     def hops(self) -> int:

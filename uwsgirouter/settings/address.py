@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 from uwsgirouter.errors import ConfigError
@@ -38,12 +39,21 @@ class Kind(Enum):
 
 
 class Address(NamedTuple):
-    """One parsed address. ``text`` is what was written; compare addresses by :attr:`identity`."""
+    """One parsed address; compare addresses by :attr:`identity`.
+
+    ``spelling`` is what was written when that is another text than the usual one, and else empty: there may be tens of
+    thousands of addresses in memory, and nearly all are written in the usual way.
+    """
 
     kind: Kind
     host: str
     port: int
-    text: str
+    spelling: str = ""
+
+    @property
+    def text(self) -> str:
+        """What was written."""
+        return self.spelling or _usual(self.kind, self.host, self.port)
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -75,7 +85,7 @@ class Address(NamedTuple):
         return self.host in ("", "0.0.0.0", "::")
 
 
-NOWHERE = Address(Kind.UNIX, "", 0, "")
+NOWHERE = Address(Kind.UNIX, "", 0)
 """The address of a node that has not told one yet (a vassal that does not run); nobody connects to it."""
 
 _FAMILIES = {
@@ -88,15 +98,36 @@ _FAMILIES = {
     Kind.FD: socket.AF_UNSPEC,
 }
 
+_one_number = lru_cache(maxsize=256)(int)
+"""The number that digits stand for, the same object each time: most nodes have one of a few ports."""
+
+
+def _usual(kind: Kind, host: str, port: int) -> str:
+    """How an address is usually written."""
+    match kind:
+        case Kind.UNIX:
+            return host
+        case Kind.ABSTRACT:
+            return f"@{host}"
+        case Kind.TCP6:
+            return f"[{host}]:{port}"
+        case _:
+            return f"{host}:{port}"
+
+
+def _address(kind: Kind, host: str, port: int, text: str) -> Address:
+    """The address that was written as ``text``."""
+    return Address(kind, host, port, "" if text == _usual(kind, host, port) else text)
+
 
 def parse_listen(text: str) -> Address:
     """An address to bind: every form is allowed. Raises :class:`ConfigError` that says what is."""
     if text.startswith("="):
-        return Address(
+        return _address(
             Kind.SHARED, "", _number(text, text[1:], 0, 1023, "=N takes the number of a shared-socket"), text
         )
     if text.startswith("fd://"):
-        return Address(Kind.FD, "", _number(text, text[5:], 0, 1 << 20, "fd://N takes a descriptor's number"), text)
+        return _address(Kind.FD, "", _number(text, text[5:], 0, 1 << 20, "fd://N takes a descriptor's number"), text)
     return parse_peer(text, port_zero=True)
 
 
@@ -116,7 +147,7 @@ def parse_peer(text: str, port_zero: bool = False) -> Address:
     port = _number(text, port_text, 0 if port_zero else 1, 65535, "a port is a number from 1 to 65535")
     if "*" in host and not port_zero:  # as an "IPv4 address" it would be looked up by the socket call, which waits
         raise ConfigError(f"address {text!r}: with a * it is several addresses, and only a listener can have those")
-    return Address(_host_kind(host, text), host, port, text)
+    return _address(_host_kind(host, text), host, port, text)
 
 
 def at_host(host: str, port: int) -> Address:
@@ -147,7 +178,7 @@ def _bracketed(text: str, port_zero: bool) -> Address:
     except ValueError as error:
         raise ConfigError(f"address {text!r}: {error}") from None
     port = _number(text, rest[1:], 0 if port_zero else 1, 65535, "a port is a number from 1 to 65535")
-    return Address(Kind.TCP6, host, port, text)
+    return _address(Kind.TCP6, host, port, text)
 
 
 def _unix(kind: Kind, name: str, text: str) -> Address:
@@ -157,10 +188,10 @@ def _unix(kind: Kind, name: str, text: str) -> Address:
     limit = UNIX_PATH_MAX if kind is Kind.UNIX else UNIX_PATH_MAX - 1
     if size > limit:
         raise ConfigError(f"address {text!r}: {size} bytes, a unix socket's name has at most {limit}")
-    return Address(kind, name, 0, text)
+    return _address(kind, name, 0, text)
 
 
 def _number(text: str, digits: str, low: int, high: int, allowed: str) -> int:
     if digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX and low <= int(digits) <= high:
-        return int(digits)
+        return _one_number(digits)
     raise ConfigError(f"address {text!r}: {allowed}")

@@ -350,14 +350,15 @@ class Session:
 
     def _attempt(self, node: Node) -> None:
         """Raises BlockingIOError while the connection is being made, OSError when it cannot be, Overfull."""
-        upstream = dial(node.family)
+        family, where = node.target or node.aim()
+        upstream = dial(family)
         self.upstream = upstream
         self.router.inflight[node.id] += 1
         if self.choice is not None:
             self.choice.check(node)
         if self.left > LARGE or self.body is not None:
-            unpaced(upstream, node.sockaddr)
-        code = upstream.connect_ex(node.sockaddr)
+            unpaced(upstream, where)
+        code = upstream.connect_ex(where)
         if code == _EAGAIN:
             # Not as EAGAIN, which would be a BlockingIOError: nothing is under way that could be waited for.
             raise OSError(errno.ECONNREFUSED, "the backlog is full")
