@@ -699,7 +699,7 @@ def leaving(tmp_path: Path) -> Iterator[tuple[Ruled, dict[str, Client]]]:
         ruled = Ruled(servers, WAITING + COMMON, "fastrouter-first-byte-timeout = 30", "fastrouter-idle-timeout = 30")
         node = ruled.node(answer(b"ok"))
         paths = ["/slow/request", "/slow/error", "/node/slow/response", "/file"]
-        clients = {path: asked(ruled, path, node, file_of(tmp_path / "big"), receive_buffer=65536) for path in paths}
+        clients = {name: asked(ruled, name, node, file_of(path), receive_buffer=65536) for name in paths}
         clients["/file"].read(1000)
         wait_until(lambda: ruled.stats().numbers["sessions"] == 4, 10, "all are there")
         node.wait_for(1)
@@ -719,9 +719,9 @@ def test_a_stop_in_every_phase(leaving: tuple[Ruled, dict[str, Client]]) -> None
 
 def test_a_drain_waits_for_rules(started: Servers) -> None:
     with closing(Servers()) as servers:
-        ruled = Ruled(servers, WAITING.replace(":30", ":0.3") + COMMON)
+        ruled = Ruled(servers, WAITING.replace(":30", ":0.5") + COMMON)
         with asked(ruled, "/slow/request/slow/error/slow/final") as client:
-            wait_until(lambda: ruled.stats().numbers["sessions"] == 1, 10, "it is there")
+            wait_until(lambda: ruled.stats().numbers["requests"] == 2, 10, "it is there")
             ruled.router.signal(signal.SIGTERM)
             assert cause_of(client.reply()) == (503, "no-node")
         assert ruled.router.wait(10) == 0

@@ -168,12 +168,11 @@ class Table:
                 continue
             if verdict is not _GOTO:
                 return verdict
-            else:
-                target = _target(chain, exchange.jump)
-                if target <= position:
-                    exchange.host.log(_FORWARD)
-                    return _broken(step, exchange, "a goto can only jump forward")
-                position = target - 1
+            target = _target(chain, exchange.jump)
+            if target <= position:
+                exchange.host.log(_FORWARD)
+                return _broken(step, exchange, "a goto can only jump forward")
+            position = target - 1
         return _CONTINUE
 
     def waits(self, name: ChainName) -> bool:

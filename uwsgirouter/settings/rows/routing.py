@@ -68,8 +68,8 @@ ROWS = (
         "transformation-buffer",
         "routing",
         Type.INT,
-        "most bytes of one body that a transformation holds (fixcl, forcecl, template); a larger one passes as it is, or "
-        "is answered with 502 where it cannot",
+        "most bytes of one body that a transformation holds (fixcl, forcecl, template); a larger one passes as it is, "
+        "or is answered with 502 where it cannot",
         unit="bytes",
         low=4096,
         high=1 << 30,
