@@ -17,7 +17,7 @@ TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # More than a few such tests are no accident.
 AGAIN = $(PYTHON_IN_VENV) scripts/again.py
 
-.PHONY: run test check bench bench-quick scale docs coverage clean
+.PHONY: run test check bench bench-quick soak scale docs coverage clean
 
 run:
 	@scripts/setup run
@@ -44,6 +44,12 @@ bench:
 bench-quick:
 	@scripts/setup test
 	$(PYTHON_IN_VENV) -m scripts.bench --quick
+
+# Mixed traffic, trouble on purpose, invariants checked all the time (docs/soak.md). Exit status 1 when it found anything.
+MINUTES = 30
+soak:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m scripts.soak --minutes $(MINUTES)
 
 scale:
 	@scripts/setup test
