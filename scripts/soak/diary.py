@@ -32,9 +32,9 @@ class Visit:
     begun: float
     ended: float = math.inf
     held_since: float = math.inf
-    """From when on both ends are known to have it open."""
-    held_until: float = math.inf
-    """Until when they are."""
+    """From when on it is kept open until it ends, or something breaks it."""
+    heard: float = -math.inf
+    """When something last came over it."""
     trouble: str = ""
 
     def overlaps(self, begin: float, end: float) -> bool:
@@ -52,10 +52,13 @@ class Fault:
     leads_to: frozenset[str]
     ended: float = math.inf
 
+    def hurts(self, visit: Visit) -> bool:
+        """It can have consequences for visits of that key."""
+        return not self.keys or visit.key in self.keys
+
     def explains(self, visit: Visit) -> bool:
         """It is why this visit failed."""
-        at_key = not self.keys or visit.key in self.keys
-        return at_key and visit.trouble in self.leads_to and visit.overlaps(self.begun, self.ended)
+        return self.hurts(visit) and visit.trouble in self.leads_to and visit.overlaps(self.begun, self.ended)
 
 
 @dataclass
@@ -76,6 +79,7 @@ class Diary:
         self._failed: list[Visit] = []
         self._faults: list[Fault] = []
         self._start = time.monotonic()
+        self._latest = "none"
 
     # -- written ------------------------------------------------------------------------------------------------------
 
@@ -102,7 +106,7 @@ class Diary:
         fault = Fault(what, time.monotonic(), keys, leads_to)
         with self._lock:
             self._faults.append(fault)
-            self.faults[what] += 1
+            self._count(what)
         try:
             yield
         finally:
@@ -111,12 +115,16 @@ class Diary:
     def did(self, what: str) -> None:
         """Something that must have no consequences."""
         with self._lock:
-            self.faults[what] += 1
+            self._count(what)
+
+    def _count(self, what: str) -> None:
+        self.faults[what] += 1
+        self._latest = f"{what} at {self.clock().strip()}"
 
     def found(self, what: str) -> None:
         """An invariant is broken."""
         with self._lock:
-            self.findings.append(f"{self.clock()}  {what}")
+            self.findings.append(f"{self.clock()}  {what} (the trouble before: {self._latest})")
 
     # -- read ---------------------------------------------------------------------------------------------------------
 
@@ -131,14 +139,18 @@ class Diary:
             return len(self._open)
 
     def bounds(self, begin: float, end: float) -> dict[str, tuple[int, int]]:
-        """By key, how many sessions the router must have had at a moment between these: fewest and most."""
+        """By key, how many sessions the router must have had at a moment between these: fewest and most.
+
+        One that is kept open may be broken by a fault before its client looks.
+        """
         with self._lock:
-            visits = [*self._open, *self._past]
+            visits, faults = [*self._open, *self._past], list(self._faults)
         found: dict[str, tuple[int, int]] = {}
         for visit in visits:
             low, high = found.get(visit.key, (0, 0))
-            surely = visit.held_since < begin and visit.held_until > end and visit.ended > end
-            found[visit.key] = low + surely, high + visit.overlaps(begin, end)
+            broken = any(fault.hurts(visit) and visit.heard <= fault.ended and fault.begun <= end for fault in faults)
+            held = visit.held_since < begin and visit.ended > end and not broken
+            found[visit.key] = low + held, high + visit.overlaps(begin, end)
         return found
 
     def settle(self, now: float) -> None:

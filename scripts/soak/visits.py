@@ -5,6 +5,7 @@ Each knows what it must see, byte for byte; a failure has one word, which the di
 
 from __future__ import annotations
 
+import math
 import random
 import re
 import socket
@@ -202,23 +203,28 @@ def stream(client: Client) -> None:
         peer.sendall(packet(STREAM, "/stream"))
         reply = Reply(peer)
         must_be("101", reply)
-        client.visit.held_since = time.monotonic()
+        client.visit.held_since = client.visit.heard = time.monotonic()
         end = client.visit.held_since + client.while_() * 2
         try:
             while time.monotonic() < end:
-                line = b"%016x\n" % client.random.getrandbits(64)
-                peer.sendall(line)
-                back = b""
-                while len(back) < len(line):
-                    more = peer.recv(len(line) - len(back))
-                    if not more:
-                        raise Trouble(CUT)
-                    back += more
-                if back != line:
-                    raise Trouble(f"wrong bytes: {back!r}")
+                to_and_fro(peer, b"%016x\n" % client.random.getrandbits(64))
+                client.visit.heard = time.monotonic()
                 time.sleep(min(0.5, max(0.0, end - time.monotonic())))
         finally:
-            client.visit.held_until = time.monotonic()
+            client.visit.held_since = math.inf
+
+
+def to_and_fro(peer: socket.socket, line: bytes) -> None:
+    """It must come back."""
+    peer.sendall(line)
+    back = b""
+    while len(back) < len(line):
+        more = peer.recv(len(line) - len(back))
+        if not more:
+            raise Trouble(CUT)
+        back += more
+    if back != line:
+        raise Trouble(f"wrong bytes: {back!r}")
 
 
 # -- those who leave --------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from scripts.soak import diary as module
@@ -102,6 +104,19 @@ def test_bounds_of_sessions(diary: Diary, clock: Clock) -> None:
     assert diary.bounds(1001.0, 1002.0) == {"a": (0, 1), "s": (0, 0)}
     assert diary.bounds(1003.5, 1004.5) == {"a": (0, 0), "s": (0, 1)}
     assert diary.bounds(1005.0, 1006.0) == {"a": (0, 0), "s": (1, 1)}
-    held.held_until = 1006.0
+    held.held_since = math.inf
     assert diary.bounds(1005.0, 1007.0)["s"] == (0, 1)
     assert diary.under_way() == 1
+
+
+def test_a_client_may_not_have_noticed_yet_that_it_is_cut(diary: Diary, clock: Clock) -> None:
+    clock.now = 1000.0
+    held = diary.begin("stream", "s")
+    held.held_since = held.heard = 1001.0
+    fault(diary, clock, 1005.0, 1005.1, NODE_DIED, "s")
+    assert diary.bounds(1003.0, 1004.0) == {"s": (1, 1)}
+    assert diary.bounds(1005.2, 1005.3) == {"s": (0, 1)}
+    held.heard = 1005.2
+    assert diary.bounds(1005.3, 1005.4) == {"s": (1, 1)}
+    fault(diary, clock, 1007.0, 1007.1, NODE_DIED, "a")
+    assert diary.bounds(1007.3, 1007.4) == {"s": (1, 1)}
