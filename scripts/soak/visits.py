@@ -309,7 +309,7 @@ def node_resets(client: Client) -> None:
 
 
 def node_cuts(client: Client) -> None:
-    """A node that dies in the middle of its answer: that must be seen."""
+    """A node that dies in the middle of its answer, which must be seen: a reset, over a unix socket too few bytes."""
     with client.connected() as peer:
         peer.sendall(packet(FAULTY, "/cut"))
         reply = Reply(peer)
@@ -318,6 +318,10 @@ def node_cuts(client: Client) -> None:
             reply.rest()
         except ConnectionResetError:
             return
+        except Trouble as trouble:
+            if str(trouble) == CUT and client.address.startswith("/"):
+                return
+            raise
     raise Trouble("an answer that was cut looks whole")
 
 
