@@ -5,9 +5,9 @@ PYTHON_IN_VENV = .venv/bin/python
 # Hundreds of processes are started that import the same modules, and each test process rewrites the same asserts: where
 # the environment forbids bytecode, that alone would be a third of the time. Empty, Python takes it for unset.
 export PYTHONDONTWRITEBYTECODE =
-# Most tests wait for processes: four beside each other take a third of the time on two cores. A file's tests stay
-# together, and the files are taken in the order that tests/order.py gives them.
-BESIDE = -n 4 --dist loadfile --no-loadscope-reorder
+# Most tests wait for processes: four files beside each other take a third of the time on two cores, and the soak needs
+# little of them. A file's tests stay together, and the files are taken in the order that tests/order.py gives them.
+BESIDE = -n 5 --dist loadfile --no-loadscope-reorder
 
 # What runs once more as plain Python: the tests of all that is compiled.
 OF_COMPILED = tests/protocol tests/worker tests/balancers/test_wrr.py tests/model/test_slot.py
@@ -17,7 +17,7 @@ TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # More than a few such tests are no accident.
 AGAIN = $(PYTHON_IN_VENV) scripts/again.py
 
-.PHONY: run test check bench bench-quick scale docs coverage clean
+.PHONY: run test check bench bench-quick soak scale docs coverage clean
 
 run:
 	@scripts/setup run
@@ -44,6 +44,12 @@ bench:
 bench-quick:
 	@scripts/setup test
 	$(PYTHON_IN_VENV) -m scripts.bench --quick
+
+# Mixed traffic, trouble on purpose, invariants checked all the time (docs/soak.md). Exit status 1 when it found anything.
+MINUTES = 30
+soak:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m scripts.soak --minutes $(MINUTES)
 
 scale:
 	@scripts/setup test

@@ -1,6 +1,6 @@
 """Which test files are taken first: those that take longest.
 
-`make test` runs four files beside each other. Were a file of forty seconds the last to begin, the other three would
+`make test` runs five files beside each other. Were a file of forty seconds the last to begin, the other four would
 wait for it with nothing to do; short files at the end fill what is left evenly. Tests depend on no order: a name that
 is missing here costs some seconds at most, and one that is gone nothing.
 """
@@ -8,6 +8,7 @@ is missing here costs some seconds at most, and one that is gone nothing.
 from __future__ import annotations
 
 LONGEST = {
+    "soak": "soak",
     "end_to_end": "local_instance article balancing differential emperor descriptor_passing manual comings_and_goings "
     "operators caches restarts_of_uwsgi rolling_restart differences quickstart readme subscription_differences "
     "subscription_keys resubscribe failed_nodes trust",
@@ -19,7 +20,7 @@ LONGEST = {
     "control": "subscribe_exec subscribe operating",
     "bench": "processes",
 }
-"""By package, the longest of each first."""
+"""By package, the longest of each first. The soak takes two minutes, and little of the machine."""
 
 _RANKS = {
     f"tests/{package}/test_{name}.py": rank for package in LONGEST for rank, name in enumerate(LONGEST[package].split())

@@ -67,7 +67,8 @@ class Daemon:
 
     def start(self) -> None:
         """Start it, in a session of its own: Ctrl-C reaches this script alone, and the stop is in order."""
-        with self.log.open("wb") as output:
+        self.log.write_bytes(b"")
+        with self.log.open("ab") as output:
             self._child = subprocess.Popen(
                 self.argv,
                 cwd=self.cwd,
