@@ -265,7 +265,9 @@ def requests() -> st.SearchStrategy[Ask]:
         }
         return ask(path, method=method, body=body, v=full, status=status, headers=headers, chunks=chunks)
 
-    values = st.sampled_from(("", "a", "ab", "10", "x y", "${PATH_INFO}", "$1", "b/c"))
+    values = st.sampled_from(
+        ("", "a", "ab", "10", "x y", "{a}", "b/c")
+    )  # no ${...}: captured, it would be expanded there
     variables = st.fixed_dictionaries(
         {"HTTP_X": values},
         optional={
@@ -314,7 +316,7 @@ def tables(draw: st.DrawFn) -> Table:
     lines = [draw(rules(chain)) for chain in chains]
     asks = draw(st.lists(requests(), min_size=1, max_size=3))
     # uWSGI loses the body of what the error chain answers when a transformation holds it.
-    lines = _without(lines, TRANSFORMATIONS if "error" in chains else _but_first(lines))
+    lines = _without(lines, TRANSFORMATIONS) if "error" in chains else _but_first(lines)
     if _without(lines, TRANSFORMATIONS) != lines:
         # It also loses what a transformation would add to the end of an answer of the response chain.
         lines = [line for line in _without(lines, LENGTHS) if not (line.startswith("response") and _answers(line))]
@@ -342,6 +344,10 @@ def _without(lines: list[str], actions: Iterable[str]) -> list[str]:
 
 
 def _but_first(lines: list[str]) -> list[str]:
-    """The transformations of a table but one: flush, gzip and chunked differ in company."""
-    used = [action for line in lines for action in TRANSFORMATIONS if f" {action}" in line]
-    return [action for action in TRANSFORMATIONS if used and action != used[0]]
+    """One transformation of a table, and no other: flush, gzip and chunked differ in company."""
+    plain = _without(lines, TRANSFORMATIONS)
+    first = next((line for line in lines if line not in plain), None)
+    kept = [index for index, line in enumerate(lines) if line in plain]
+    if first is not None:
+        kept.append(lines.index(first))
+    return [lines[index] for index in sorted(kept)]

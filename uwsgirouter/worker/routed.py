@@ -67,7 +67,14 @@ class Rules:
         if self._waits:
             session.phase = Phase.RULES
             see_client(session)
-        self.run(session, self._waits, partial(self.table.run, ChainName.REQUEST, exchange), routed.decided)
+            self.run(session, True, partial(self.table.run, ChainName.REQUEST, exchange), routed.decided)
+            return
+        try:
+            verdict = self.table.run(ChainName.REQUEST, exchange)
+        except Exception:  # noqa: BLE001 - as in run()
+            self._broke(session)
+            return
+        routed.decided(verdict)
 
     def run(self, session: Session, waits: bool, work: Callable[[], T], then: Callable[[T], None]) -> None:
         """``then(work())``: at once, or in a greenlet. A session has one greenlet at most."""

@@ -251,3 +251,10 @@ case(
     ask(chunks=["", "hello"]),
     differs=Differs(NAMED, answer=named_coding(b"Content-Encoding: gzip")),
 )
+case("t-forcecl-twice", "route-run = forcecl:\nroute-run = forcecl:", ask(), differs=Differs(LENGTH, head=once))
+case(
+    "t-forcecl-break",
+    "route-run = forcecl:\nroute-run = break:",
+    ask(),
+    differs=Differs("a break behind fixcl or forcecl is a failure (a header without a head)", cause="rule-break"),
+)
