@@ -17,7 +17,7 @@ TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # More than a few such tests are no accident.
 AGAIN = $(PYTHON_IN_VENV) scripts/again.py
 
-.PHONY: run test check bench bench-quick soak scale docs coverage clean
+.PHONY: run test check bench bench-quick soak fuzz-rules scale docs coverage clean
 
 run:
 	@scripts/setup run
@@ -50,6 +50,12 @@ MINUTES = 30
 soak:
 	@scripts/setup test
 	$(PYTHON_IN_VENV) -m scripts.soak --minutes $(MINUTES)
+
+# Random tables of rules, here and in uWSGI; exit status 1 and the smallest table when they differ.
+SECONDS = 120
+fuzz-rules:
+	@scripts/setup test
+	$(PYTHON_IN_VENV) -m scripts.fuzz_rules --seconds $(SECONDS)
 
 scale:
 	@scripts/setup test
