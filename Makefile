@@ -10,7 +10,8 @@ export PYTHONDONTWRITEBYTECODE =
 BESIDE = -n 5 --dist loadfile --no-loadscope-reorder
 
 # What runs once more as plain Python: the tests of all that is compiled.
-OF_COMPILED = tests/protocol tests/worker tests/balancers/test_wrr.py tests/model/test_slot.py
+OF_COMPILED = tests/protocol tests/worker tests/balancers/test_wrr.py tests/model/test_slot.py \
+	tests/rules/test_table.py tests/rules/test_exchange.py tests/rules/test_flow.py
 
 TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # Processes that starve beside each other can miss a deadline: a test that fails is run once more, alone, and must pass.

@@ -14,8 +14,10 @@ LONGEST = {
     "subscription_keys resubscribe failed_nodes trust",
     "announce": "gunicorn",
     "master": "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
-    "sockets control_socket",
-    "worker": "failures mapping clients faults relay queue adoption faults_buffering faults_mapping blame",
+    "sockets control_socket saver",
+    "worker": "routing_faults failures mapping clients faults relay queue adoption faults_buffering faults_mapping "
+    "blame faults_leaks rule_services",
+    "rules/differential": "cases start",
     "local": "adopting",
     "control": "subscribe_exec subscribe operating",
     "bench": "processes",

@@ -32,6 +32,7 @@ def watch(site: Site) -> Watch:
     made = Watch(site, Diary())
     made.rest()
     assert made.diary.findings == []
+    wait_until(lambda: site.stats() == (0, 0), 20, "its last session is closed")
     made.diary = Diary()  # the rest made visits of its own, which may explain a session for some seconds
     return made
 
