@@ -131,7 +131,8 @@ class Daemon:
         self.tree()
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGINT)
-        _, alive = psutil.wait_procs(self._seen, timeout=within or STOP_DEADLINE)
+        left = [process for process in self._seen if process.is_running()]  # it compares starts; waiting does not
+        _, alive = psutil.wait_procs(left, timeout=within or STOP_DEADLINE)
         for process in alive:
             with suppress(psutil.NoSuchProcess):
                 process.kill()

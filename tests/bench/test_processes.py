@@ -172,3 +172,23 @@ def test_unix_sockets_and_ports_are_connected_to(tmp_path: Path) -> None:
             assert peer.family == socket.AF_UNIX
     assert not accepts(path)
     assert not accepts(f"127.0.0.1:{free_port()}")
+
+
+def test_a_pid_that_somebody_else_has_by_now_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a long run the number of a process that ended may be a thread's, for which the kernel has other errors."""
+    daemon = Daemon("sleeper", ["sleep", "60"], tmp_path / "log", tmp_path)
+    daemon.start()
+    ended = psutil.Process()
+    monkeypatch.setattr(ended, "is_running", lambda: False)
+    daemon._seen.add(ended)
+    waited: list[psutil.Process] = []
+    wait = psutil.wait_procs
+
+    def watched(processes: list[psutil.Process], timeout: float) -> object:
+        waited.extend(processes)
+        return wait(processes, timeout=timeout)
+
+    monkeypatch.setattr(psutil, "wait_procs", watched)
+    (process,) = daemon.tree()
+    daemon.stop()
+    assert waited == [process] and not process.is_running()
