@@ -36,6 +36,7 @@ class PlayHost:
 
     worker: int = 1
     pid: int = 4711
+    pages: bool = True
     caches: Any = None
     metrics: Any = None
     time: float = 1_700_000_000.0
@@ -49,6 +50,8 @@ class PlayHost:
 
     def log(self, text: bytes) -> None:
         self.lines.append(text.decode("utf-8", "backslashreplace"))
+
+    complain = log
 
     def now(self) -> float:
         return self.time

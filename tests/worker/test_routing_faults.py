@@ -92,6 +92,7 @@ route = /exploding exploding:
 route = /seen addheader:X-Seen: yes
 route = /harakiri harakiri:1
 route = /boom/request boom:request
+route = ^/goto goto:0
 route = ^/file file:filename=${HTTP_X_FILE}
 route = /http httpdumb:${HTTP_X_NODE}
 route = /tunnel httpconnect:${HTTP_X_NODE}
@@ -255,12 +256,28 @@ def test_a_rule_that_fails_after_it_waited_is_told(slow: Ruled) -> None:
         assert cause_of(ask(slow, "/node/late/response", node)) == (500, "internal-error")
 
 
+def garbage(connection: Connection) -> None:
+    connection.read_packet()
+    connection.send(b"this is no HTTP")
+
+
 def test_without_pages_only_rules_answer_failures(buffering: Ruled) -> None:
     with buffering.telling("no-node"):
         assert ask(buffering, "/sorry/redirect").status == 302
     for path, word in (("/other", "no-node"), ("/boom/request", "internal-error"), ("/boom/error", "no-node")):
         with buffering.telling(word), asked(buffering, path) as client:
             assert client.read_all() == (b"", End.EOF)
+    node = buffering.node(garbage)
+    with buffering.telling("bad-answer"), asked(buffering, "/node/seen", node) as client:
+        assert client.read_all() == (b"", End.EOF)
+
+
+def test_clients_do_not_fill_the_log(quick: Ruled) -> None:
+    for _ in range(150):
+        assert ask(quick, "/goto").status == 500
+    assert quick.count("rule-failed") >= 150
+    assert quick.router.log().count("goto can only jump forward") < 150
+    quick.at_rest()
 
 
 # -- whatever takes too long ---------------------------------------------------------------------------------------
@@ -475,12 +492,18 @@ def test_a_buffered_body_reaches_an_http_server(buffering: Ruled, size: int, apa
     buffering.at_rest()
 
 
-def test_what_follows_a_body_is_no_request(quick: Ruled) -> None:
+@pytest.mark.parametrize("size", [0, 5, 300_000])
+@pytest.mark.parametrize("early", [0, 3, 1000], ids=["apart", "begun", "together"])
+def test_what_follows_a_body_is_no_request(quick: Ruled, size: int, early: int) -> None:
+    data = BIG[:size] + b"GET /smuggled HTTP/1.0\r\n\r\n" * 3
     with Web(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok") as web, quick.servers.client(quick.tcp) as client:
-        variables = post("any.example", 5, "/http", [(b"HTTP_X_NODE", web.address.encode())])
-        client.send_packet(variables, b"helloGET /smuggled HTTP/1.0\r\n\r\n")
-        client.reply()
-    assert web.got.endswith(b"\r\n\r\nhello")
+        variables = post("any.example", size, "/http", [(b"HTTP_X_NODE", web.address.encode())])
+        client.send_packet(variables, data[:early])
+        wait_until(lambda: web.got, 10, "the head is there")
+        client.send(data[early:])
+        assert client.reply().status == 200
+    assert web.got.partition(b"\r\n\r\n")[2] == BIG[:size]
+    quick.at_rest()
 
 
 def test_a_tunnel_whose_response_rules_wait(slow: Ruled) -> None:
@@ -608,14 +631,19 @@ def test_a_request_with_a_time_limit_stays_with_the_router(passing: Site) -> Non
 @pytest.fixture(scope="module")
 def mixed(started: Servers) -> Site:
     """Cookies, nodes with few cores, a fallback, and rules that look at each response."""
-    fallback = started.node(answer(b"fallback"))
+
+    def stand_in(connection: Connection) -> None:
+        received = connection.read_packet()
+        connection.answer(b"fallback %d" % received.modifier1)
+
+    fallback = started.node(stand_in)
     return Site(
         started,
         "fastrouter-sticky = ROUTE",
         "subscription-limit-cores = true",
         f"fastrouter-fallback = {fallback.address}",
         "route = ^/named node:${HTTP_X_NODE}",
-        "route = ^/set addvar:SET=yes",
+        "route = ^/set setmodifier1:7",
         "route = ^/fixcl fixcl:",
         "response-route-run = addheader:X-Seen: yes",
         "final-route-run = log:end ${uwsgi[status]} ${PATH_INFO}",
@@ -661,10 +689,11 @@ def test_the_cookie_is_that_of_the_node_which_answers_at_last(mixed: Site, path:
 
 def test_a_fallback_answers_through_the_rules(mixed: Site) -> None:
     dead = mixed.node(answer(b"x"))
-    key = mixed.announce(mixed.key(), dead.address, cores=8)
+    key = mixed.announce(mixed.key(), dead.address, cores=8, modifier1=5)
     dead.refuse()
-    reply = reply_of(mixed, key, "/set")
-    assert (reply.body, reply.header("x-seen"), reply.header("set-cookie")) == (b"fallback", "yes", None)
+    for path, body in (("/any", b"fallback 5"), ("/set", b"fallback 7")):
+        reply = reply_of(mixed, key, path)
+        assert (reply.body, reply.header("x-seen"), reply.header("set-cookie")) == (body, "yes", None)
     reply = reply_of(mixed, "nobody.example", "/named", [(b"HTTP_X_NODE", dead.address.encode())])
     assert cause_of(reply) == (502, "connect-failed"), "nobody stands in for an address that a rule chose"
 

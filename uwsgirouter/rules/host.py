@@ -21,6 +21,8 @@ class Host(Protocol):
     worker: int
     """Its number, from 1."""
     pid: int
+    pages: bool
+    """Whether failures have pages of the router's own (fastrouter-error-pages)."""
 
     @property
     def caches(self) -> Caches | None:
@@ -37,6 +39,9 @@ class Host(Protocol):
 
     def log(self, text: bytes) -> None:
         """A line of the log, as a rule wants it (control characters are made visible)."""
+
+    def complain(self, text: bytes) -> None:
+        """A line about what went wrong for one request: clients can cause it as often as they like."""
 
     def now(self) -> float:
         """Seconds since the epoch."""

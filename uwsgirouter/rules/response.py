@@ -101,7 +101,7 @@ class Response(Writer):
         head_only = head_only or self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
         head, _, body = encode_answer(cause, head_only).partition(b"\r\n\r\n")
         if self.answer(parse(head)):
-            if page:
+            if page and self.exchange.host.pages:
                 self.write(body)
             else:
                 self.stage = Stage.ENDED

@@ -120,7 +120,7 @@ class Table:
             return _CONTINUE
         exchange.depth += 1
         if exchange.depth > RUNS_MOST and name is not _FINAL:
-            exchange.host.log(b"the chains of one request have run %d times: no more of them" % RUNS_MOST)
+            exchange.host.complain(b"the chains of one request have run %d times: no more of them" % RUNS_MOST)
             return _CONTINUE
         outer, exchange.chain = exchange.chain, name
         exchange.running |= chain.bit
@@ -170,7 +170,7 @@ class Table:
                 return verdict
             target = _target(chain, exchange.jump)
             if target <= position:
-                exchange.host.log(_FORWARD)
+                exchange.host.complain(_FORWARD)
                 return _broken(step, exchange, "a goto can only jump forward")
             position = target - 1
         return _CONTINUE
@@ -222,7 +222,7 @@ def _text(data: bytes) -> str:
 def _broken(step: Step, exchange: Exchange, reason: str) -> Verdict:
     exchange.broken = reason
     if exchange.cause is not Cause.NO_FILE:  # clients ask for what is not there as often as they like
-        exchange.host.log(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
+        exchange.host.complain(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
     return _BREAK
 
 

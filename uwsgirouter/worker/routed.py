@@ -270,13 +270,19 @@ class Routed:
         target = self.exchange.target
         return target is not None and target.speech is not Speech.UWSGI
 
+    @property
+    def measures_body(self) -> bool:
+        """Whether what follows the body must not reach the target, which would take it for another request."""
+        target = self.exchange.target
+        return target is not None and target.speech is Speech.HTTP and not self._upgrade
+
     def opening(self, data: bytes) -> bytes:
         """What a target that speaks no uwsgi gets in place of the packet that ``data`` begins with."""
         target = self.exchange.target
         assert target is not None
         body = data[4 + data[1] + (data[2] << 8) :]
-        if target.speech is Speech.HTTP and not self._upgrade:
-            body = body[: max(0, self._length)]  # the server would take what follows for another request
+        if self.measures_body:
+            body = body[: max(0, self._length)]
         return target.head + body
 
     def passed(self, pump: Pump, count: int) -> None:

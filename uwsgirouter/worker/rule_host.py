@@ -17,7 +17,7 @@ import gevent
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.alarms import Alarms
-from uwsgirouter.worker.router import CONNECT_TIMEOUT
+from uwsgirouter.worker.router import CONNECT_TIMEOUT, LINES_PER_SECOND
 from uwsgirouter.worker.rpc_call import CallFailed, call_at
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class RuleHost:
         """``calls_scripts``: rules do. Raises BootError when a script fails."""
         self.worker = post.number
         self.pid = os.getpid()
+        self.pages = post.settings.flag("fastrouter-error-pages")
         self._settings: Settings = post.settings
         self._log = log
         self._own = scripts
@@ -43,6 +44,7 @@ class RuleHost:
         self.shown = ""
         """What rules want ``ps`` to say of this process; empty: nothing of their own."""
         self._say = Throttle(log.say, 1)
+        self._complain = Throttle(log.line, LINES_PER_SECOND)
         timeout = self._settings.number("fastrouter-timeout")
         self._timeout = self._settings.optional_number("fastrouter-first-byte-timeout") or timeout
         self._connect_timeout = self._settings.optional_number("fastrouter-connect-timeout") or min(
@@ -59,6 +61,10 @@ class RuleHost:
     def log(self, text: bytes) -> None:
         """A line of the log, as it is."""
         self._log.line(text.decode("utf-8", "backslashreplace"))
+
+    def complain(self, text: bytes) -> None:
+        """The same, no more than some each second."""
+        self._complain(text.decode("utf-8", "backslashreplace"), time.monotonic())
 
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -30,6 +30,7 @@ from uwsgirouter.worker.adoption import ASK_AGAIN, end_adoption, hung_up, let_go
 from uwsgirouter.worker.body import Buffering
 from uwsgirouter.worker.gathering import WHOLE
 from uwsgirouter.worker.heading import Heading
+from uwsgirouter.worker.measured import Measured
 from uwsgirouter.worker.pacing import LARGE, unpaced
 from uwsgirouter.worker.patience import LINGER_TOTAL, expire
 from uwsgirouter.worker.phases import FINDING, Phase
@@ -432,10 +433,10 @@ class Session:
         data = self.packet
         routed = self.routed
         modifier1, modifier2 = node.modifiers
-        if self.lent is not None:
-            modifier1, modifier2 = self.lent
-        elif routed is not None and routed.exchange.chosen is not None:
+        if routed is not None and routed.exchange.chosen is not None:
             modifier1, modifier2 = routed.exchange.chosen
+        elif self.lent is not None:
+            modifier1, modifier2 = self.lent
         if routed is not None and routed.speaks_otherwise:
             data = routed.opening(data)
         elif (data[0] != modifier1 or data[3] != modifier2) and (modifier1 or modifier2 or not router.keep_modifiers):
@@ -500,7 +501,10 @@ class Session:
     def _start_up(self, upstream: Stream, pending: bytes) -> None:
         if self.node is not None and not self.node.address.is_unix:
             no_delay(upstream)
-        self.up = Pump(self.router.loop, self.router.relay, self, self.client, upstream)
+        if self.routed is not None and self.routed.measures_body:
+            self.up = Measured(self, upstream)
+        else:
+            self.up = Pump(self.router.loop, self.router.relay, self, self.client, upstream)
         self.up.start(pending)
 
     def watch_client(self) -> None:

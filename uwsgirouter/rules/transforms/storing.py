@@ -93,7 +93,7 @@ class ToFile(Transform):
         self._descriptor = -1
 
     def _complain(self, why: str) -> None:
-        self._host.log(f"tofile: cannot write {shown(self._path)}: {why}".encode("utf-8", "surrogateescape"))
+        self._host.complain(f"tofile: cannot write {shown(self._path)}: {why}".encode("utf-8", "surrogateescape"))
 
 
 @transformation("tofile", "to-file")
