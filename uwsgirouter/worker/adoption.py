@@ -8,16 +8,14 @@ docs/descriptor-passing.md.
 
 from __future__ import annotations
 
-import struct
-from _socket import AF_UNIX, IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_INFO
-from _socket import socket as RawSocket
+from _socket import SO_ERROR, SOL_SOCKET
 
 # By name, and now: a worker with a Python mapper is patched by gevent, and patched calls would yield.
-from select import POLLERR, POLLHUP, POLLRDHUP, epoll, poll
+from select import epoll
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.streams import Stream
+from uwsgirouter.worker.peers import hung_up, was_spoken_to
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.session import Session
@@ -26,9 +24,6 @@ ASK_AGAIN = 300
 """Seconds after which a node that answered by itself is offered a descriptor again: another one may stand there."""
 
 _DONTWAIT = 0x40
-_DATA_SEGMENTS_OUT = 156
-_NOT_SENT = 144
-"""Offsets in ``struct tcp_info`` (Linux 4.6)."""
 
 
 class Adopted(Protocol):
@@ -71,37 +66,6 @@ class Adoptions:
             session = self._sessions.get(descriptor)
             if session is not None:
                 session.node_done()
-
-
-def hung_up(stream: Stream) -> bool:
-    """Whether the peer closed its connection, and did not only end its direction."""
-    ask = poll()
-    ask.register(stream.fileno(), 0)
-    return any(events & (POLLHUP | POLLERR) for _, events in ask.poll(0))
-
-
-def has_ended(stream: Stream) -> bool:
-    """Whether the peer has ended its direction, whatever is still unread of it."""
-    ask = poll()
-    ask.register(stream.fileno(), POLLRDHUP)
-    return bool(ask.poll(0))
-
-
-def was_spoken_to(client: Stream) -> bool | None:
-    """Whether anybody has sent the client something; None when the kernel does not tell (a unix socket)."""
-    if client.family == AF_UNIX:
-        return None
-    sock = RawSocket(client.family, SOCK_STREAM, 0, client.fileno())
-    try:
-        info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, 192)
-    except OSError:
-        return None
-    finally:
-        sock.detach()
-    if len(info) < _DATA_SEGMENTS_OUT + 4:
-        return None
-    sent, unsent = (struct.unpack_from("I", info, offset)[0] for offset in (_DATA_SEGMENTS_OUT, _NOT_SENT))
-    return bool(sent or unsent)
 
 
 def let_go(session: Session) -> None:

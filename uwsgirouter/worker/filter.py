@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.rules.response import Stage
+from uwsgirouter.worker.flow import Flow
 from uwsgirouter.worker.outlet import Outlet, Unreadable
-from uwsgirouter.worker.relay import Flow, Pump
+from uwsgirouter.worker.relay import Pump
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.routed import Routed

@@ -11,9 +11,9 @@ import os
 from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.adoption import was_spoken_to
+from uwsgirouter.worker.flow import Flow
+from uwsgirouter.worker.peers import was_spoken_to
 from uwsgirouter.worker.phases import Phase
-from uwsgirouter.worker.relay import Flow
 from uwsgirouter.worker.seeking import give_up_vassal
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from uwsgirouter.errors import BadKey
 from uwsgirouter.model.slot import Slot
 from uwsgirouter.model.table import FALLBACK_KEY
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.adoption import has_ended, hung_up
+from uwsgirouter.worker.peers import has_ended, hung_up
 from uwsgirouter.worker.phases import Phase
 
 if TYPE_CHECKING:

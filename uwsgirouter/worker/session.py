@@ -26,16 +26,18 @@ from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.node import State
 from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import LENGTH_UNKNOWN, decode_vars, scan, value_of
-from uwsgirouter.worker.adoption import ASK_AGAIN, end_adoption, hung_up, let_go, may_have_begun
+from uwsgirouter.worker.adoption import ASK_AGAIN, end_adoption, let_go, may_have_begun
 from uwsgirouter.worker.body import Buffering
+from uwsgirouter.worker.flow import Flow
 from uwsgirouter.worker.gathering import WHOLE
 from uwsgirouter.worker.heading import Heading
 from uwsgirouter.worker.pacing import LARGE, unpaced
 from uwsgirouter.worker.patience import LINGER_TOTAL, expire
+from uwsgirouter.worker.peers import hung_up, unsent
 from uwsgirouter.worker.phases import FINDING, Phase
-from uwsgirouter.worker.relay import Flow, Pump, no_delay, unsent
+from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.seeking import Overfull, cannot_map, lost, mapped, seek, wake
-from uwsgirouter.worker.streams import Stream, dial, send_with
+from uwsgirouter.worker.streams import Stream, dial, no_delay, send_with
 
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
