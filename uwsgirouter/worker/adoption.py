@@ -8,7 +8,8 @@ docs/descriptor-passing.md.
 
 from __future__ import annotations
 
-from _socket import SO_ERROR, SOL_SOCKET
+import errno
+from _socket import AF_UNIX, SO_ERROR, SOL_SOCKET
 
 # By name, and now: a worker with a Python mapper is patched by gevent, and patched calls would yield.
 from select import epoll
@@ -16,14 +17,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.worker.peers import hung_up, was_spoken_to
+from uwsgirouter.worker.phases import Phase
+from uwsgirouter.worker.retrying import no_answer
+from uwsgirouter.worker.streams import Stream, send_with
 
 if TYPE_CHECKING:
+    from uwsgirouter.model.node import Node
     from uwsgirouter.worker.session import Session
 
 ASK_AGAIN = 300
 """Seconds after which a node that answered by itself is offered a descriptor again: another one may stand there."""
 
 _DONTWAIT = 0x40
+_FLAGS = 0x4040
 
 
 class Adopted(Protocol):
@@ -68,6 +74,39 @@ class Adoptions:
                 session.node_done()
 
 
+def may_adopt(session: Session, node: Node) -> bool:
+    """Whether ``node`` may have the client's descriptor: nothing of the request is still to come.
+
+    One that answered by itself before is not asked again on behalf of a client on a unix socket: of such a client the
+    kernel does not tell whether the node spoke to it, so its silence could mean two things.
+    """
+    if session.left or session.body is not None or not session.router.passes_descriptors or session.routed is not None:
+        return False
+    if node.pass_after and session.client.family == AF_UNIX:
+        return False
+    return session.packet.find(b"HTTP_TRANSFER_ENCODING") < 0
+
+
+def offer(session: Session, upstream: Stream, data: bytes) -> int:
+    """Send ``data`` to the node, the client's descriptor along with it; the bytes taken. Raises OSError."""
+    session.passed = True
+    try:
+        return send_with(upstream, data, session.client.fileno(), _FLAGS)
+    except OSError as error:
+        if error.errno != errno.ETOOMANYREFS:
+            raise
+    # Too many descriptors of our user are on their way to nodes that have not accepted: no fault of this one.
+    session.passed = False
+    return upstream.send(data, _FLAGS)
+
+
+def answered_itself(session: Session) -> None:
+    """The node did not adopt, and the kernel dropped the descriptor: do not offer it each time."""
+    session.passed = False
+    if session.node is not None:
+        session.node.pass_after = session.router.ticks + ASK_AGAIN
+
+
 def let_go(session: Session) -> None:
     """The node ended without a byte after it was offered the client: it has adopted it, or it died."""
     node, upstream, router = session.node, session.upstream, session.router
@@ -80,18 +119,27 @@ def let_go(session: Session) -> None:
         return
     if gone and not spoken and node.pass_after:
         # It answered by itself before: this is no adoption.
-        session.no_answer(Cause.NODE_CLOSED, "")
+        no_answer(session, Cause.NODE_CLOSED, "")
         return
     router.adopted(session, node, gone and not spoken)
     node.pass_after = 0
     if gone:
         session.close()
         return
-    session.leave_for_node()
+    _leave_to_node(session)
     try:
         router.adoptions.watch(upstream.fileno(), session)
     except OSError:
         session.close()  # no descriptor is left to watch with: the node serves the client all the same
+
+
+def _leave_to_node(session: Session) -> None:
+    """Of the node's connection only the end is of interest from now on."""
+    for pump in (session.down, session.up):
+        if pump is not None:
+            pump.stop()
+    session.down = session.up = None
+    session.phase = Phase.ADOPTED
 
 
 def end_adoption(session: Session) -> None:
@@ -116,7 +164,7 @@ def _died(session: Session, detail: str) -> None:
     elif was_spoken_to(session.client) is not False:
         session.abort(Cause.NODE_RESET, detail)
     else:
-        session.no_answer(Cause.NODE_RESET, detail)
+        no_answer(session, Cause.NODE_RESET, detail)
 
 
 def may_have_begun(session: Session) -> bool:
