@@ -88,7 +88,8 @@ class Listener:
         if client is None:
             return False
         router = self._router
-        session = Arrival(router, client)
+        session = Arrival.__new__(Arrival)
+        session.begin(router, client)
         router.sessions.add(session)
         try:
             session.start()

@@ -17,3 +17,5 @@ cdef class SessionState:
     cdef public Pump up, down
     cdef public bint passed, with_body
     cdef public Py_ssize_t end
+
+    cpdef begin(self, Common router, KernelStream client)

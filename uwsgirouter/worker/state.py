@@ -65,7 +65,8 @@ class SessionState:
         "with_body",
     )
 
-    def __init__(self, router: Router, client: Stream) -> None:
+    def begin(self, router: Router, client: Stream) -> None:
+        """What a constructor does elsewhere: calling a compiled class that inherits from another module's is slow."""
         self.router = router
         self.client = client
         self.phase = _PACKET
