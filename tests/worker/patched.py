@@ -11,9 +11,9 @@ import os
 import runpy
 os.environ.setdefault("UWSGIROUTER_PURE", "1")  # a compiled class cannot be changed
 import uwsgirouter.master.supervisor
+import uwsgirouter.worker.arrival
 import uwsgirouter.worker.main
 import uwsgirouter.worker.relay
-import uwsgirouter.worker.session
 {code}
 runpy.run_module("uwsgirouter", run_name="__main__", alter_sys=True)
 """

@@ -285,7 +285,7 @@ module.{name} = boom
 """
 
 BUGS = {
-    "session": BOOM.format(module="session", name="Session._route", when='b"boom.example" in arguments[0]'),
+    "session": BOOM.format(module="arrival", name="Arrival._route", when='b"boom.example" in arguments[0]'),
     "pump": BOOM.format(module="relay", name="Pump.on_readable", when='self.session.key == b"boom.example"'),
     "connect": BOOM.format(module="session", name="Session._send_packet", when='self.key == b"boom.example"'),
 }

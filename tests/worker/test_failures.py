@@ -416,7 +416,7 @@ def test_a_timeout_is_logged_with_node_and_cause(slow: Outcomes, impatient: Site
 
 def test_a_client_that_drips_after_its_answer_is_let_go(started: Servers) -> None:
     """An answered client that goes on sending has 30 seconds, however often it sends. Time is the router's tick."""
-    router = patched_router(started, "uwsgirouter.worker.session.LINGER_TOTAL = 2", "--fastrouter", local())
+    router = patched_router(started, "uwsgirouter.worker.ending.LINGER_TOTAL = 2", "--fastrouter", local())
     with Client(router.address) as client:
         client.send_packet(post("nobody.example", 1 << 20))
         begin = time.monotonic()

@@ -118,7 +118,7 @@ class Transfer:
                 self.pump.on_readable()
             assert not self.pump.held
             self.drain()
-        assert self.pump.fed
+        assert self.mark == MARK
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from tests.servers import wait_until
 from tests.worker.by_hand import Loop
-from uwsgirouter.worker.relay import Flow, Pump
+from uwsgirouter.worker.flow import Flow
+from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.streams import Stream, dial
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)

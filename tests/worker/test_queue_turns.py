@@ -118,7 +118,7 @@ class Waiter:
             self.ends = list(os.pipe())
         return self.ends[1]
 
-    def look(self) -> Slot | None:
+    def candidates(self) -> Slot | None:
         return self.hall.slot
 
     def unwatch(self) -> None:

@@ -59,7 +59,10 @@ class Talk:
         connection.read_packet()
         for piece in self._pieces:
             assert self._turns.acquire(timeout=30)
-            connection.send(piece)
+            try:
+                connection.send(piece)
+            except OSError:
+                return  # its client has left, and the router with it
         assert self._turns.acquire(timeout=30)
         if self._end == "reset":
             connection.reset()

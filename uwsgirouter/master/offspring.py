@@ -23,7 +23,8 @@ from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.master.line import Line
-from uwsgirouter.worker.main import CANNOT_BOOT, Post, work
+from uwsgirouter.worker.main import CANNOT_BOOT, work
+from uwsgirouter.worker.post import Post
 
 if TYPE_CHECKING:
     from uwsgirouter.master.duty import Duty

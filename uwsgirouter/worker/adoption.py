@@ -8,27 +8,28 @@ docs/descriptor-passing.md.
 
 from __future__ import annotations
 
-import struct
-from _socket import AF_UNIX, IPPROTO_TCP, SO_ERROR, SOCK_STREAM, SOL_SOCKET, TCP_INFO
-from _socket import socket as RawSocket
+import errno
+from _socket import AF_UNIX, SO_ERROR, SOL_SOCKET
 
 # By name, and now: a worker with a Python mapper is patched by gevent, and patched calls would yield.
-from select import POLLERR, POLLHUP, POLLRDHUP, epoll, poll
+from select import epoll
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.streams import Stream
+from uwsgirouter.worker.peers import hung_up, was_spoken_to
+from uwsgirouter.worker.phases import Phase
+from uwsgirouter.worker.retrying import no_answer
+from uwsgirouter.worker.streams import Stream, send_with
 
 if TYPE_CHECKING:
+    from uwsgirouter.model.node import Node
     from uwsgirouter.worker.session import Session
 
 ASK_AGAIN = 300
 """Seconds after which a node that answered by itself is offered a descriptor again: another one may stand there."""
 
 _DONTWAIT = 0x40
-_DATA_SEGMENTS_OUT = 156
-_NOT_SENT = 144
-"""Offsets in ``struct tcp_info`` (Linux 4.6)."""
+_FLAGS = 0x4040
 
 
 class Adopted(Protocol):
@@ -73,35 +74,37 @@ class Adoptions:
                 session.node_done()
 
 
-def hung_up(stream: Stream) -> bool:
-    """Whether the peer closed its connection, and did not only end its direction."""
-    ask = poll()
-    ask.register(stream.fileno(), 0)
-    return any(events & (POLLHUP | POLLERR) for _, events in ask.poll(0))
+def may_adopt(session: Session, node: Node) -> bool:
+    """Whether ``node`` may have the client's descriptor: nothing of the request is still to come.
+
+    One that answered by itself before is not asked again on behalf of a client on a unix socket: of such a client the
+    kernel does not tell whether the node spoke to it, so its silence could mean two things.
+    """
+    if session.left or session.body is not None or not session.router.passes_descriptors or session.routed is not None:
+        return False
+    if node.pass_after and session.client.family == AF_UNIX:
+        return False
+    return session.packet.find(b"HTTP_TRANSFER_ENCODING") < 0
 
 
-def has_ended(stream: Stream) -> bool:
-    """Whether the peer has ended its direction, whatever is still unread of it."""
-    ask = poll()
-    ask.register(stream.fileno(), POLLRDHUP)
-    return bool(ask.poll(0))
-
-
-def was_spoken_to(client: Stream) -> bool | None:
-    """Whether anybody has sent the client something; None when the kernel does not tell (a unix socket)."""
-    if client.family == AF_UNIX:
-        return None
-    sock = RawSocket(client.family, SOCK_STREAM, 0, client.fileno())
+def offer(session: Session, upstream: Stream, data: bytes) -> int:
+    """Send ``data`` to the node, the client's descriptor along with it; the bytes taken. Raises OSError."""
+    session.passed = True
     try:
-        info = sock.getsockopt(IPPROTO_TCP, TCP_INFO, 192)
-    except OSError:
-        return None
-    finally:
-        sock.detach()
-    if len(info) < _DATA_SEGMENTS_OUT + 4:
-        return None
-    sent, unsent = (struct.unpack_from("I", info, offset)[0] for offset in (_DATA_SEGMENTS_OUT, _NOT_SENT))
-    return bool(sent or unsent)
+        return send_with(upstream, data, session.client.fileno(), _FLAGS)
+    except OSError as error:
+        if error.errno != errno.ETOOMANYREFS:
+            raise
+    # Too many descriptors of our user are on their way to nodes that have not accepted: no fault of this one.
+    session.passed = False
+    return upstream.send(data, _FLAGS)
+
+
+def answered_itself(session: Session) -> None:
+    """The node did not adopt, and the kernel dropped the descriptor: do not offer it each time."""
+    session.passed = False
+    if session.node is not None:
+        session.node.pass_after = session.router.ticks + ASK_AGAIN
 
 
 def let_go(session: Session) -> None:
@@ -116,18 +119,27 @@ def let_go(session: Session) -> None:
         return
     if gone and not spoken and node.pass_after:
         # It answered by itself before: this is no adoption.
-        session.no_answer(Cause.NODE_CLOSED, "")
+        no_answer(session, Cause.NODE_CLOSED, "")
         return
     router.adopted(session, node, gone and not spoken)
     node.pass_after = 0
     if gone:
         session.close()
         return
-    session.leave_for_node()
+    _leave_to_node(session)
     try:
         router.adoptions.watch(upstream.fileno(), session)
     except OSError:
         session.close()  # no descriptor is left to watch with: the node serves the client all the same
+
+
+def _leave_to_node(session: Session) -> None:
+    """Of the node's connection only the end is of interest from now on."""
+    for pump in (session.down, session.up):
+        if pump is not None:
+            pump.stop()
+    session.down = session.up = None
+    session.phase = Phase.ADOPTED
 
 
 def end_adoption(session: Session) -> None:
@@ -152,7 +164,7 @@ def _died(session: Session, detail: str) -> None:
     elif was_spoken_to(session.client) is not False:
         session.abort(Cause.NODE_RESET, detail)
     else:
-        session.no_answer(Cause.NODE_RESET, detail)
+        no_answer(session, Cause.NODE_RESET, detail)
 
 
 def may_have_begun(session: Session) -> bool:

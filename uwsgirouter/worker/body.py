@@ -11,15 +11,17 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+from socket import AF_UNIX
 from typing import TYPE_CHECKING, Any, Protocol
 
+from uwsgirouter.model.counters import Counter
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.worker.disk import Disk
-from uwsgirouter.worker.streams import Stream
+from uwsgirouter.worker.streams import Stream, no_delay
 
 if TYPE_CHECKING:
+    from uwsgirouter.worker.arrival import Arrival
     from uwsgirouter.worker.router import Router
-    from uwsgirouter.worker.session import Session
 
 FLUSH = 1 << 18
 """Bytes that are collected before they are written to the file."""
@@ -228,7 +230,7 @@ class Upload:
 class Buffering:
     """The body of one session. ``spool`` is there once it is complete, if it was too long for memory."""
 
-    def __init__(self, router: Router, session: Session, client: Stream) -> None:
+    def __init__(self, router: Router, session: Arrival, client: Stream) -> None:
         self._router = router
         self._session = session
         self._client = client
@@ -250,6 +252,9 @@ class Buffering:
     def start_upload(self, sink: Stream, pending: bytes) -> None:
         """Send ``pending`` and the file to a node."""
         assert self.spool is not None
+        if sink.family != AF_UNIX:
+            no_delay(sink)
+        self._router.cells[Counter.RX] += self.spool.length
         self.upload = Upload(self._router.loop, self, sink, pending, self.spool)
         self.upload.start()
 
@@ -312,12 +317,12 @@ class Buffering:
         self.upload = None
         if self._answered:
             self._drop()
-        self._session.upload_ended()
+        self._router.watch_later(self._session)
 
     def upload_failed(self, error: OSError) -> None:
-        """The node takes no more."""
+        """The node takes no more; it may have answered, its own direction tells."""
         self.upload = None
-        self._session.upload_failed(error)
+        self._session.cut = error
 
 
 def _nothing(result: object, error: OSError | None) -> None:

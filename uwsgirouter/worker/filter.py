@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.rules.response import Stage
+from uwsgirouter.worker.ending import tell_failure
+from uwsgirouter.worker.flow import Flow
 from uwsgirouter.worker.outlet import Outlet, Unreadable
-from uwsgirouter.worker.relay import Flow, Pump
+from uwsgirouter.worker.relay import Pump
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.routed import Routed
@@ -175,7 +177,7 @@ class Filter(Pump):
             self._session.abort(response.failure or Cause.NODE_CLOSED, response.detail)
             return
         if response.failure is not None:
-            self._session.tell_failure(response.failure, response.detail)
+            tell_failure(self._session, response.failure, response.detail)
         self.session.ended(self)
 
     # -- faults ----------------------------------------------------------------------------------------------------

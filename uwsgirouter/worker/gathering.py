@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from uwsgirouter.worker.relay import Pump
+    from uwsgirouter.worker.bulk import Bulk
 
 MARK = 131072
 """Bytes that a marked source has when it is told to be readable."""
@@ -24,33 +24,33 @@ WHOLE = 1 << 62
 
 
 class Gathering:
-    """The marked pumps of one loop."""
+    """Those transfers of one loop whose sources are marked."""
 
     def __init__(self, loop: Any) -> None:
-        self._pumps: set[Pump] = set()
+        self._marked: set[Bulk] = set()
         self._timer = loop.timer(BEAT, BEAT)
 
-    def add(self, pump: Pump) -> None:
-        """Look after ``pump`` from now on."""
-        if not self._pumps:
+    def add(self, bulk: Bulk) -> None:
+        """Look after ``bulk`` from now on."""
+        if not self._marked:
             self._timer.again(self.beat)
-        self._pumps.add(pump)
+        self._marked.add(bulk)
 
-    def remove(self, pump: Pump) -> None:
+    def remove(self, bulk: Bulk) -> None:
         """No longer."""
-        self._pumps.discard(pump)
-        if not self._pumps:
+        self._marked.discard(bulk)
+        if not self._marked:
             self._timer.stop()
 
     def beat(self) -> None:
         """Take the marks of those that read nothing since the last beat, then let these read what there is."""
-        idle = [pump for pump in self._pumps if not pump.fed]
-        for pump in self._pumps:
-            pump.fed = False
-        for pump in idle:
-            pump.unmark()
-        for pump in idle:
-            pump.look()
+        idle = [bulk for bulk in self._marked if not bulk.fed]
+        for bulk in self._marked:
+            bulk.fed = False
+        for bulk in idle:
+            bulk.unmark()
+        for bulk in idle:
+            bulk.look()
 
 
 _gathering: Gathering | None = None

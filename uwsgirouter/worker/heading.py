@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from uwsgirouter.worker.relay import Flow, Pump
+from uwsgirouter.worker.flow import Flow
+from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.streams import Stream
 
 if TYPE_CHECKING:

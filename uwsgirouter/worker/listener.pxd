@@ -3,6 +3,7 @@
 cimport cython
 
 from uwsgirouter.worker.common cimport Common
+from uwsgirouter.worker.arrival cimport Arrival
 
 cdef class Listener:
     cdef object _sock, _say, _watcher, _resume
@@ -11,4 +12,5 @@ cdef class Listener:
 
     @cython.locals(tries=int)
     cpdef _on_ready(self)
+    @cython.locals(session=Arrival)
     cpdef bint _accept_one(self) except -1

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from uwsgirouter.log import Throttle
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.arrival import Arrival
 from uwsgirouter.worker.pacing import unpaced
-from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.streams import accept
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Listener:
         if client is None:
             return False
         router = self._router
-        session = Session(router, client)
+        session = Arrival.__new__(Arrival)
+        session.begin(router, client)
         router.sessions.add(session)
         try:
             session.start()

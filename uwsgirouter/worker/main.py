@@ -8,13 +8,10 @@ beats once a second in its row of the shared memory. It must not open what the m
 from __future__ import annotations
 
 import gc
-import os
 import signal
-import socket
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -23,33 +20,24 @@ import gevent
 from gevent.event import Event
 from setproctitle import setproctitle
 
-from uwsgirouter.balancers.choice import balancing
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log, Throttle
-from uwsgirouter.model.cores import FullNodes
-from uwsgirouter.model.counters import Counter, Counters
+from uwsgirouter.model.counters import Counter
 from uwsgirouter.model.in_flight import InFlight
 from uwsgirouter.model.long_lived import LongLived
-from uwsgirouter.model.slot import Balancing
-from uwsgirouter.model.slow_start import SlowStart
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.settings.mapping_checks import TABLED, way
-from uwsgirouter.settings.settings import Settings
-from uwsgirouter.worker.choice import Choice
-from uwsgirouter.worker.heading import Heading
+from uwsgirouter.worker.bugs import session_in, session_of
 from uwsgirouter.worker.listener import Listener
 from uwsgirouter.worker.mapping import Mapping, direct_nodes
+from uwsgirouter.worker.post import Post
 from uwsgirouter.worker.queue import Queue
-from uwsgirouter.worker.relay import Pump
 from uwsgirouter.worker.router import Router
-from uwsgirouter.worker.session import Session
-from uwsgirouter.worker.sticky import Sticky
+from uwsgirouter.worker.sharing import balancing_of, choice_of
 from uwsgirouter.worker.uplink import Uplink
 
 if TYPE_CHECKING:
-    from uwsgirouter.model.metrics import Metrics
-    from uwsgirouter.rules.table import Table
     from uwsgirouter.worker.routed import Rules
     from uwsgirouter.worker.rule_host import RuleHost
     from uwsgirouter.worker.scripts import Scripts
@@ -82,30 +70,6 @@ class Duty(Enum):
     DRAINING = "draining"
 
 
-@dataclass
-class Post:
-    """What the master gives a worker: its number, its row, its sockets."""
-
-    number: int
-    settings: Settings
-    listeners: list[socket.socket]
-    names: list[str]
-    announced: bool
-    """Nodes come by announcement, not (only) from the configuration."""
-    channel: socket.socket
-    counters: Counters
-    row: int
-    """Its row in the shared memory."""
-    sticky_secret: bytes
-    """What sticky cookies are made with when the settings name no secret: the master's, for as long as it lives."""
-    caches: str = ""
-    """The directory of the named caches, empty when there are none."""
-    rules: Table | None = None
-    """The internal routing, None when there are no rules."""
-    metrics: Metrics | None = None
-    """The numbers that rules change, in memory that all workers share."""
-
-
 class Worker:
     """One worker. :meth:`run` returns the exit status."""
 
@@ -122,7 +86,7 @@ class Worker:
         self.done = Event()
         self._inflight = InFlight(post.counters, post.row)
         self._cells = post.counters.row(post.row)
-        self.table = RouteTable(_balancing(settings, self._inflight))
+        self.table = RouteTable(balancing_of(settings, self._inflight))
         self.uplink = Uplink(self.loop, post.channel, self.table, self)
         direct = direct_nodes(settings)
         mapping = Mapping(settings, self.table, direct, post.caches, self.log, post.number)
@@ -137,7 +101,7 @@ class Worker:
             self.loop,
             self.log,
             self.uplink,
-            _choice(settings, self._inflight, post.sticky_secret),
+            choice_of(settings, self._inflight, post.sticky_secret),
             self._inflight.waits_elsewhere,
             self._rules(post, mapping.scripts),
         )
@@ -299,7 +263,7 @@ class Worker:
             return
         self._errors("".join(traceback.format_exception(type, value, tb)), time.monotonic())
         owner = getattr(getattr(context, "callback", None), "__self__", None)
-        session = _session_of(owner) or _session_in(tb)
+        session = session_of(owner) or session_in(tb)
         if session is not None:
             session.abandon(Cause.INTERNAL)
         if isinstance(owner, Listener) and self.duty is Duty.SERVING:
@@ -311,40 +275,6 @@ class Worker:
             self.uplink.send("draining")
             self.uplink.stop()
             self.drain(last=False)
-
-
-def _balancing(settings: Settings, inflight: InFlight) -> Balancing:
-    """How slots share out."""
-    seconds = settings.seconds("subscription-slow-start")
-    return balancing(
-        settings.text("subscription-algo"), inflight, SlowStart(seconds, time.monotonic) if seconds else None
-    )
-
-
-def _choice(settings: Settings, inflight: InFlight, secret: bytes) -> Choice | None:
-    """What decides beside the balancer; None: nothing does."""
-    name = settings.text("fastrouter-sticky")
-    full = FullNodes(inflight) if settings.flag("subscription-limit-cores") else None
-    if not name and full is None:
-        return None
-    own = os.fsencode(settings.text("fastrouter-sticky-secret"))
-    return Choice(Sticky(name, own or secret) if name else None, full)
-
-
-def _session_of(owner: object) -> Session | None:
-    """The session that an object is, or works for."""
-    if isinstance(owner, (Pump, Heading)):
-        owner = owner.session
-    return owner if isinstance(owner, Session) else None
-
-
-def _session_in(tb: TracebackType) -> Session | None:
-    """The session that was being worked on (the frames of compiled code show nothing, those of the router do)."""
-    for frame, _ in traceback.walk_tb(tb):
-        session = _session_of(frame.f_locals.get("session")) or _session_of(frame.f_locals.get("self"))
-        if session is not None:
-            return session
-    return None
 
 
 def work(post: Post) -> int:

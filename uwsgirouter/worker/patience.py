@@ -11,9 +11,11 @@ import os
 from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.adoption import was_spoken_to
+from uwsgirouter.worker.ending import is_reading
+from uwsgirouter.worker.flow import Flow
+from uwsgirouter.worker.peers import was_spoken_to
 from uwsgirouter.worker.phases import Phase
-from uwsgirouter.worker.relay import Flow
+from uwsgirouter.worker.retrying import connect_failed
 from uwsgirouter.worker.seeking import give_up_vassal
 
 if TYPE_CHECKING:
@@ -22,8 +24,6 @@ if TYPE_CHECKING:
 
 LINGER_SILENCE = 2
 """Seconds without a byte after which a client that still owes us its body is let go."""
-LINGER_TOTAL = 30
-"""Seconds after which it is let go anyhow."""
 _LINGERING = (Phase.LINGER, Phase.LINGER_RESET)
 
 
@@ -43,14 +43,14 @@ def expire(session: Session) -> None:
 
 def _lingering(session: Session) -> None:
     patience = LINGER_SILENCE if session.left else 0
-    if session.router.ticks >= session.deadline or (session.silence > patience and not session.is_reading()):
+    if session.router.ticks >= session.deadline or (session.silence > patience and not is_reading(session)):
         session.close()
 
 
 def _connecting(session: Session) -> None:
     if session.silence > session.router.connect_timeout and session.node is not None:
         session.silence = 0
-        session.connect_failed(session.node, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        connect_failed(session, session.node, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
 
 
 def _waiting(session: Session) -> None:
@@ -111,7 +111,8 @@ def _waking(session: Session) -> None:
 
 def _gathering(session: Session) -> None:
     if session.silence > session.router.timeout:
-        session.fail(Cause.CLIENT_TIMEOUT, f"{session.missing()} bytes of the body did not come")
+        missing = session.body.left if session.body is not None else 0
+        session.fail(Cause.CLIENT_TIMEOUT, f"{missing} bytes of the body did not come")
 
 
 def _reading(session: Session) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.model.counters import Counter
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.seeking import dequeued
+from uwsgirouter.worker.seeking import dequeued, look
 
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
@@ -173,7 +173,7 @@ class Queue:
         for session in list(self._lines.get(key, ())):
             if self._places.get(session) != key:
                 continue  # it ended while others were served
-            slot = session.look()
+            slot = look(session)
             if self._places.get(session) != key:
                 continue
             waits = self._choice.must_wait(session, slot, session.tried or [], in_line=True)

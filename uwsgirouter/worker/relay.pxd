@@ -8,20 +8,20 @@ cdef int _RECEIVE_FLAGS, _SEND_FLAGS, _LAST_FLAGS
 cdef object _OPEN, _ENDING, _ENDED, _DISCARDING
 
 cdef class Pump:
-    cdef object _loop, _pending, _pipe, _readable, _scratch, _writable, _late, _gathering
+    cdef object _bulk, _loop, _pending, _readable, _scratch, _writable, _late
     cdef Py_ssize_t _size
-    cdef int _full, _mark
+    cdef int _full
     cdef public object flow, session
-    cdef public bint hasty, fed
+    cdef public bint hasty
     cdef public KernelStream sink, source
 
     cpdef start(self, bytes pending=*)
     cpdef stop(self)
     cpdef on_readable(self)
-    cdef _write(self, data, Py_ssize_t count)
+    cpdef write(self, data, Py_ssize_t count)
     @cython.locals(room=Py_ssize_t, more=Py_ssize_t)
     cdef _look_for_end(self, Py_ssize_t count)
     @cython.locals(sent=Py_ssize_t)
     cdef _write_last(self, data, Py_ssize_t count)
-    cdef _source_ended(self)
+    cpdef source_ended(self)
     cdef _finish(self)

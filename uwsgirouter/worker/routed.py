@@ -27,6 +27,7 @@ from uwsgirouter.rules.base import ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange, Speech, Target
 from uwsgirouter.rules.response import Piece, Response, Stage
 from uwsgirouter.rules.stage import OPEN
+from uwsgirouter.worker.ending import begin_answer, drop, end_answer, take_body, tell_failure
 from uwsgirouter.worker.filter import Filter
 from uwsgirouter.worker.outlet import Outlet, Unreadable
 from uwsgirouter.worker.phases import Phase
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.rules.host import Host
     from uwsgirouter.rules.table import Table
+    from uwsgirouter.worker.arrival import Arrival
     from uwsgirouter.worker.asking import Ask
     from uwsgirouter.worker.session import Session
     from uwsgirouter.worker.streams import Stream
@@ -60,7 +62,7 @@ class Rules:
         self.response_waits = table.waits(ChainName.ERROR) or table.waits(ChainName.RESPONSE)
         self._final_waits = table.waits(ChainName.FINAL)
 
-    def begin(self, session: Session, end: int, length: int, upgrade: bool) -> None:
+    def begin(self, session: Arrival, end: int, length: int, upgrade: bool) -> None:
         """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
@@ -155,7 +157,7 @@ class Routed:
         "way",
     )
 
-    def __init__(self, rules: Rules, session: Session, exchange: Exchange, length: int, upgrade: bool) -> None:
+    def __init__(self, rules: Rules, session: Arrival, exchange: Exchange, length: int, upgrade: bool) -> None:
         self.exchange = exchange
         self.way = b""
         """The address that rules chose in place of the key's nodes."""
@@ -193,7 +195,7 @@ class Routed:
         elif exchange.target is not None:
             self._go_to(exchange.target)
         elif self.response.stage is not Stage.NOTHING:
-            self._owes = session.begin_answer()
+            self._owes = begin_answer(session)
             self._make_answer(self.response.complete)
         elif exchange.broken:
             session.fail(exchange.cause, exchange.broken)
@@ -304,7 +306,7 @@ class Routed:
 
     def _greeted(self, down: Pump) -> None:
         if self.response.stage is not Stage.SENT or self.response.failure is not None:
-            self._owes = self._session.begin_answer()  # rules would not have it
+            self._owes = begin_answer(self._session)  # rules would not have it
             self._answer()
             return
         greeting = b"".join(piece for piece in self.take() if isinstance(piece, bytes))
@@ -355,12 +357,12 @@ class Routed:
         if self._out is None:
             if self._told is None:
                 self._told = cause
-                self._session.tell_failure(cause, detail)
+                tell_failure(self._session, cause, detail)
             self._answer_plainly(self._told)
         elif self._told is None:
             self._session.abort(cause, detail)
         else:
-            self._session.drop()
+            drop(self._session)
 
     # -- an answer without a node ------------------------------------------------------------------------------------
 
@@ -398,10 +400,10 @@ class Routed:
             session.abort(response.failure or Cause.RULE_FAILED, response.detail)
             return
         if response.cut:
-            session.drop()
+            drop(session)
             return
         if response.failure is not None and self._told is None:
-            session.tell_failure(response.failure, response.detail)
+            tell_failure(session, response.failure, response.detail)
             self._told = response.failure
         self._send(self.take())
 
@@ -413,7 +415,7 @@ class Routed:
         try:
             if not self._out.flush():
                 if self._owes:
-                    session.take_body()
+                    take_body(session)
                 return
         except OSError as error:
             self._lost(error)
@@ -421,7 +423,7 @@ class Routed:
         self._answered()
 
     def _answered(self) -> None:
-        self._session.end_answer(self._owes)
+        end_answer(self._session, self._owes)
 
     def _lost(self, error: OSError) -> None:
         if not isinstance(error, Unreadable):
@@ -429,7 +431,7 @@ class Routed:
         elif self._told is None:
             self._session.abort(Cause.RULE_FAILED, str(error))
         else:
-            self._session.drop()
+            drop(self._session)
 
     def _moved(self) -> None:
         self._session.silence = 0

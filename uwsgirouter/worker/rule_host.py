@@ -23,7 +23,7 @@ from uwsgirouter.worker.rpc_call import CallFailed, call_at
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
     from uwsgirouter.model.metrics import Metrics
-    from uwsgirouter.worker.main import Post
+    from uwsgirouter.worker.post import Post
     from uwsgirouter.worker.scripts import Scripts
 
 T = TypeVar("T")

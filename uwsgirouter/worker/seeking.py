@@ -13,11 +13,11 @@ from functools import partial
 from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import TYPE_CHECKING
 
-from uwsgirouter.errors import BadKey
+from uwsgirouter.errors import BadKey, BadTarget
 from uwsgirouter.model.slot import Slot
 from uwsgirouter.model.table import FALLBACK_KEY
 from uwsgirouter.protocol.answers import Cause
-from uwsgirouter.worker.adoption import has_ended, hung_up
+from uwsgirouter.worker.peers import has_ended, hung_up
 from uwsgirouter.worker.phases import Phase
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ _OVER = (Phase.CLOSED, Phase.LINGER)
 def cannot_map(session: Session, error: Exception) -> None:
     """The key leads nowhere, by the mapper's word."""
     session.fail(Cause.BAD_KEY if isinstance(error, BadKey) else Cause.MAPPER_FAILED, str(error))
+
+
+def look(session: Session) -> Candidates | None:
+    """The nodes for the request, None also when it has its failure answer already."""
+    try:
+        return session.candidates()
+    except (BadKey, BadTarget) as error:
+        cannot_map(session, error)
+        return None
 
 
 def seek(session: Session, slot: Candidates | None) -> None:
@@ -100,7 +109,7 @@ def choose(session: Session, slot: Candidates | None, in_line: bool = False) -> 
 def wait_in_line(session: Session, key: bytes) -> None:
     """Every node of ``key`` that is up has all the requests that it can have."""
     router = session.router
-    choice, slot = router.choice, session.look()
+    choice, slot = router.choice, look(session)
     assert router.queue is not None and choice is not None
     if session.phase in _OVER:
         return
@@ -132,7 +141,7 @@ def dequeued(session: Session, slot: Candidates | None, node: Node | None) -> No
 
 def lost(session: Session, node: Node) -> None:
     """The request has withdrawn from ``node``, which was overfull: another one that is free, or the line."""
-    slot, choice = session.look(), session.router.choice
+    slot, choice = look(session), session.router.choice
     if session.phase in _OVER or choice is None:
         return
     free = choice.instead_of(node, session, slot)
@@ -166,7 +175,7 @@ def _on_client(session: Session) -> None:
 
 def wake(session: Session) -> None:
     """The nodes have changed: go on if somebody is up now."""
-    slot = session.look()
+    slot = look(session)
     if session.phase is Phase.WAKE and not session.router.is_asleep(slot, session.tried or []):
         choose(session, slot)
 
@@ -174,6 +183,6 @@ def wake(session: Session) -> None:
 def give_up_vassal(session: Session) -> None:
     """It did not start in time: somebody else, or a failure."""
     session.why = (Cause.NO_NODE, "the vassal did not start in time")
-    slot = session.look()
+    slot = look(session)
     if session.phase is Phase.WAKE:
         choose(session, slot)

@@ -2,45 +2,28 @@
 
 cimport cython
 
-from uwsgirouter.worker.common cimport Common
 from uwsgirouter.worker.kernel cimport Stream as KernelStream
 from uwsgirouter.worker.relay cimport Pump
+from uwsgirouter.worker.state cimport SessionState
 
-cdef int _DONTWAIT, _FLAGS, _UNIX, _EAGAIN, _EINPROGRESS
-
-cdef object _BODY, _MAP, _QUEUE, _WAKE, _ADOPTED, _NO_NODE, _UNCONFIRMED
+cdef int _FLAGS, _UNIX, _EAGAIN, _EINPROGRESS
 cdef long long LARGE
-cdef object _PACKET, _CONNECT, _WAIT, _RELAY, _RULES, _ANSWER, _LINGER, _LINGER_RESET, _CLOSED, _ENDED, _DISCARDING
-cdef int _REQUESTS, _ANSWERED, _RX, _TX
+cdef object _CONNECT, _WAIT, _RELAY, _CLOSED, _RULES, _MAP, _QUEUE, _WAKE, _ADOPTED, _LINGER_RESET, _UNCONFIRMED
+cdef int _ANSWERED, _RX, _TX
 
-cdef class Session:
-    cdef public Common router
-    cdef public object phase, key, node, tried, watcher, why, body, lent, choice, routed
-    cdef public KernelStream client, upstream
-    cdef public long silence, deadline
-    cdef public int attempts
-    cdef public bytes packet
-    cdef public long long left
-    cdef public Pump up, down
-    cdef public bint passed
-    cdef bint _with_body
-    cdef object _cut
-    cdef Py_ssize_t _end
-
-    @cython.locals(end=Py_ssize_t, data=bytes)
-    cpdef start(self)
-    cdef _route(self, bytes data, Py_ssize_t end)
-    cpdef admit(self, bytes key, long long length, bint upgrade)
-    cdef _find(self)
+cdef class Session(SessionState):
     cpdef dial(self, node)
     @cython.locals(upstream=KernelStream, code=int)
     cdef _attempt(self, node)
-    cdef _leave_node(self)
-    @cython.locals(data=bytes, sent=Py_ssize_t, modifier1=int, modifier2=int)
+    cpdef leave_node(self)
+    @cython.locals(data=bytes, sent=Py_ssize_t)
     cdef _send_packet(self, KernelStream upstream, node)
+    @cython.locals(data=bytes, modifier1=int, modifier2=int)
+    cdef bytes _opening(self, node)
+    @cython.locals(down=Pump)
+    cdef bint _await_response(self, KernelStream upstream, heading) except -1
+    cdef _start_up(self, KernelStream upstream, bytes pending)
     cpdef moved(self, Pump pump, Py_ssize_t count)
+    cdef _answered(self)
     cpdef ended(self, Pump pump)
-    cdef bint _owes_body(self)
-    cdef bint _uploads(self)
-    cdef _node_ended(self)
     cpdef close(self)
