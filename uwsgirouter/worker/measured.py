@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from uwsgirouter.worker.relay import Flow, Pump
+from uwsgirouter.worker.flow import Flow
+from uwsgirouter.worker.relay import Pump
 
 if TYPE_CHECKING:
     from uwsgirouter.worker.session import Session
