@@ -129,7 +129,7 @@ def test_the_end_of_the_worker_ends_its_commands(make: Make) -> None:
     alarms.tell("c", b"text")
     (group,) = alarms._commands
     alarms.close()
-    assert not _lives(group)
+    wait_until(lambda: not _lives(group), 20, "the command is gone")
 
 
 def test_a_command_that_somebody_else_reaped(make: Make) -> None:
