@@ -11,6 +11,7 @@ from setuptools.command.build_ext import build_ext
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 hot = runpy.run_path(os.path.join(HERE, "uwsgirouter", "compiled.py"))
+OF_RULES = ("uwsgirouter.worker.routed", "uwsgirouter.worker.filter")
 DIRECTIVES = {"language_level": "3", "annotation_typing": False, "binding": False}
 
 
@@ -24,11 +25,16 @@ def extensions() -> list[Extension]:
         return []
     sources = {module: os.path.relpath(hot["source_of"](module), HERE) for module in hot["MODULES"]}
     # No debug information: it takes a fifth of the time, and profilers read the names of functions without it.
-    found = [Extension(module, [source], extra_compile_args=["-g0"]) for module, source in sources.items()]
+    found = [Extension(name, [source], extra_compile_args=["-g0", *level(name)]) for name, source in sources.items()]
     compiled = cythonize(found, compiler_directives=DIRECTIVES, build_dir="build/cython", quiet=True)
     for extension in compiled:
         extension.optional = True  # cythonize makes new ones, and forgets
     return compiled
+
+
+def level(module: str) -> list[str]:
+    """What only routers with rules need is compiled in half the time, and does as well for it."""
+    return ["-O1"] if module.startswith("uwsgirouter.rules.") or module in OF_RULES else []
 
 
 class BuildHot(build_ext):

@@ -29,8 +29,14 @@ MODULES = (
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.arrival",
     "uwsgirouter.worker.listener",
+    "uwsgirouter.rules.head",
+    "uwsgirouter.rules.writer",
+    "uwsgirouter.rules.intake",
+    "uwsgirouter.rules.response",
     "uwsgirouter.rules.exchange",
     "uwsgirouter.rules.table",
+    "uwsgirouter.worker.routed",
+    "uwsgirouter.worker.filter",
 )
 RECORD = "compiled.json"
 """Written by the build beside this file: the digest of the source of each module that it compiled."""

@@ -10,6 +10,7 @@ cdef class Exchange:
     cdef bytes _origin
     cdef dict _came, _known, _all
 
+    cpdef let_go(self)
     cpdef bytes variable(self, bytes name)
     cpdef bytes subject(self, bytes name)
     cpdef set_variable(self, bytes name, bytes value)

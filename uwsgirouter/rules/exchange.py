@@ -132,6 +132,10 @@ class Exchange:
         """Whether anybody has asked for :attr:`response`."""
         return self._response is not None
 
+    def let_go(self) -> None:
+        """The request is over: exchange and response need not wait for the garbage collector."""
+        self._response = None
+
     def variable(self, name: bytes) -> bytes:
         """The value of ``${NAME}``: the last one of its name; empty when there is none."""
         if self.collected and name in self.collected:

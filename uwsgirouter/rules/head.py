@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from uwsgirouter.errors import ProtocolError
 
 HEAD_MOST = 65536
 """Bytes of a head, and of each interim response."""
 
-_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/[0-9](?:\.[0-9])? +([1-9][0-9]{2})(?: [^\r\n\0]*)?")
 _BEGINNING = b"HTTP/"
-_LINE = re.compile(rb"\r?\n")
+_CRLF = b"\r\n"
+_CR, _LF, _SPACE, _TAB = b"\r\n \t"
+_KNOWN: dict[bytes, int] = {}
+"""Status lines that were read before: nodes say the same few over and over."""
+_KNOWN_MOST, _KNOWN_SIZE = 256, 64
 
 
 class BadHead(ProtocolError):
@@ -27,42 +29,74 @@ class BadHead(ProtocolError):
 
 
 class Headers:
-    """The header lines of a response, in order. Names are compared without their case."""
+    """The header lines of a response, in order. Names are compared without their case.
 
-    __slots__ = ("_lines",)
+    Lines that nobody asks for are not taken apart: ``block`` are whole lines, each with CR LF behind it.
+    """
 
-    def __init__(self) -> None:
-        self._lines: list[tuple[bytes, bytes]] = []
+    __slots__ = ("_block", "_lines")
+
+    def __init__(self, block: bytes = b"") -> None:
+        self._block = block
+        """Lines that nobody has looked at; while there are any, there are no others."""
+        self._lines: list[tuple[bytes, bytes]] | None = None
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         """Name (in lower case; empty for a line without a colon) and whole line."""
-        return iter(self._lines)
+        return iter(self._apart())
+
+    def _apart(self) -> list[tuple[bytes, bytes]]:
+        """The lines, each by itself."""
+        lines = self._lines
+        if lines is None:
+            lines = self._lines = []
+        if self._block:
+            block, self._block = self._block, b""
+            for line in block[:-2].split(_CRLF):
+                self._add(line)
+        return lines
+
+    def _add(self, line: bytes) -> None:
+        if line[:1] in (b" ", b"\t"):
+            self.continue_line(line)
+        else:
+            self.add_line(line)
+
+    def take_over(self, other: Headers) -> None:
+        """All of another answer's lines, behind those that are here."""
+        if self._block or self._lines:
+            self._apart().extend(other._apart())
+        else:
+            self._block, self._lines = other._block, None if other._lines is None else other._lines.copy()
 
     def add_line(self, line: bytes) -> None:
         """A line as it stands, without its end."""
         name, colon, _ = line.partition(b":")
-        self._lines.append((name.strip().lower() if colon else b"", line))
+        self._apart().append((name.strip().lower() if colon else b"", line))
 
     def add(self, name: bytes, value: bytes) -> None:
         """``Name: value``."""
-        self._lines.append((name.lower(), name + b": " + value))
+        self._apart().append((name.lower(), name + b": " + value))
 
     def continue_line(self, line: bytes) -> None:
         """A line that begins with space: it belongs to the one before."""
-        if self._lines:
-            name, before = self._lines[-1]
-            self._lines[-1] = name, before + b"\r\n" + line
+        lines = self._apart()
+        if lines:
+            name, before = lines[-1]
+            lines[-1] = name, before + _CRLF + line
 
     def value(self, name: bytes) -> bytes | None:
         """The value of the last header of that name (in lower case)."""
-        for known, line in reversed(self._lines):
+        if self._block and name not in self._block.lower():
+            return None
+        for known, line in reversed(self._apart()):
             if known == name:
                 return value_of(line)
         return None
 
     def has(self, name: bytes) -> bool:
         """Whether there is a header of that name (in lower case)."""
-        return any(known == name for known, _ in self._lines)
+        return any(known == name for known, _ in self._apart())
 
     @property
     def is_coded(self) -> bool:
@@ -71,15 +105,15 @@ class Headers:
 
     def remove(self, name: bytes) -> bool:
         """Drop all headers of that name (in lower case); whether there were any."""
-        before = len(self._lines)
-        self._lines = [(known, line) for known, line in self._lines if known != name]
-        return len(self._lines) < before
+        lines = self._apart()
+        self._lines = [(known, line) for known, line in lines if known != name]
+        return len(self._lines) < len(lines)
 
     def replace(self, name: bytes, value: bytes) -> bool:
         """Give the first header of that name another value and drop others; False: there is none."""
         lower, found = name.lower(), False
         lines: list[tuple[bytes, bytes]] = []
-        for known, line in self._lines:
+        for known, line in self._apart():
             if known != lower:
                 lines.append((known, line))
             elif not found:
@@ -90,16 +124,20 @@ class Headers:
 
     def encode(self) -> bytes:
         """All lines with their ends."""
-        return b"".join([line + b"\r\n" for _, line in self._lines])
+        if self._block or not self._lines:
+            return self._block
+        return b"".join([line + _CRLF for _, line in self._lines])
 
 
-@dataclass(frozen=True)
 class Head:
     """A final response's head. ``line`` is the status line as it came, without its end."""
 
-    line: bytes
-    status: int
-    headers: Headers
+    __slots__ = ("headers", "line", "status")
+
+    def __init__(self, line: bytes, status: int, headers: Headers) -> None:
+        self.line = line
+        self.status = status
+        self.headers = headers
 
 
 class HeadReader:
@@ -108,7 +146,7 @@ class HeadReader:
     __slots__ = ("_held", "interim", "rest")
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held: bytearray | None = None
         self.interim = b""
         """Interim responses that came so far, whole; whoever passes them on empties it."""
         self.rest = b""
@@ -121,21 +159,40 @@ class HeadReader:
 
     def feed(self, data: bytes) -> Head | None:
         """More bytes; the head when it is whole. Raises :class:`BadHead`."""
-        held = self._held
-        seen = max(0, len(held) - 3)
-        held += data
-        while (end := _END.search(held, seen)) is not None:
-            if end.start() > HEAD_MOST:
+        if self._held is None:
+            block, empty, rest = data.partition(b"\r\n\r\n")
+            # Where no line ends in LF alone, this is the first empty line.
+            if empty and len(block) <= HEAD_MOST and block.count(b"\n") == block.count(_CRLF):
+                head = _parsed(block, True)
+                if _is_final(head.status):
+                    self.rest = rest
+                    return head
+        return self._feed_odd(data)
+
+    def _feed_odd(self, data: bytes) -> Head | None:
+        """The same for a head in pieces, behind interim responses, or with odd line ends."""
+        held: bytes | bytearray = data
+        begin = seen = 0
+        if self._held is not None:
+            seen = max(0, len(self._held) - 3)
+            self._held += data
+            held = self._held
+        while (end := _end_of(held, seen)) >= 0:
+            after = end + 2 if held[end + 1] == _LF else end + 3
+            if end > seen and held[end - 1] == _CR:
+                end -= 1
+            if end - begin > HEAD_MOST:
                 break
-            head = parse(bytes(held[: end.start()]))
-            if head.status >= 200 or head.status == 101:
-                self.rest = bytes(held[end.end() :])
-                self._held = bytearray()
+            head = parse(bytes(held[begin:end]))
+            if _is_final(head.status):
+                self.rest = bytes(held[after:])
+                self._held = None
                 return head
-            self.interim += held[: end.end()]
-            del held[: end.end()]
-            seen = 0
-        self._check(held)
+            self.interim += held[begin:after]
+            begin = seen = after
+        if self._held is None or begin:
+            self._held = bytearray(held[begin:])
+        self._check(self._held)
         return None
 
     @staticmethod
@@ -147,19 +204,53 @@ class HeadReader:
             raise BadHead("bad head", f"it is longer than {HEAD_MOST} bytes")
 
 
+def _end_of(held: bytes | bytearray, begin: int) -> int:
+    """Where the line end before the first empty line is (its LF), -1 when there is none."""
+    end = held.find(b"\n\r\n", begin)
+    bare = held.find(b"\n\n", begin, len(held) if end < 0 else end + 1)
+    return end if bare < 0 else bare
+
+
 def parse(block: bytes) -> Head:
     """A head without the empty line at its end. Raises :class:`BadHead`."""
-    line, *lines = _LINE.split(block)
-    status = _STATUS.fullmatch(line)
-    if status is None:
+    return _parsed(block, block.count(b"\n") == block.count(_CRLF))
+
+
+def _parsed(block: bytes, plain: bool) -> Head:
+    """``plain``: all its lines end in CR LF."""
+    line, _, rest = block.partition(_CRLF if plain else b"\n")
+    if not plain:
+        line = line.removesuffix(b"\r")
+    status = _KNOWN.get(line, 0) or _status_of(line)
+    if not rest:
+        return Head(line, status, Headers())
+    if not plain or rest[0] == _SPACE or rest[0] == _TAB:
+        return Head(line, status, _odd(rest))
+    return Head(line, status, Headers(rest + _CRLF))
+
+
+def _is_final(status: int) -> bool:
+    return status >= 200 or status == 101
+
+
+def _status_of(line: bytes) -> int:
+    found = _STATUS.fullmatch(line)
+    if found is None:
         raise BadHead("bad head", f"its status line is {line[:64]!r}")
+    status = int(found[1])
+    if len(line) <= _KNOWN_SIZE and len(_KNOWN) < _KNOWN_MOST:
+        _KNOWN[line] = status
+    return status
+
+
+def _odd(rest: bytes) -> Headers:
+    """Lines that end in LF alone, or go on where nothing was."""
     headers = Headers()
-    for each in lines:
-        if each[:1] in (b" ", b"\t"):
-            headers.continue_line(each)
-        else:
-            headers.add_line(each)
-    return Head(line, int(status[1]), headers)
+    lines = rest.split(b"\n")
+    for line in lines[:-1]:
+        headers._add(line.removesuffix(b"\r"))
+    headers._add(lines[-1])
+    return headers
 
 
 def value_of(line: bytes) -> bytes:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.response import Response
 
 _SWITCHING = 101
+_ENDED = Stage.ENDED
+_UNCOUNTED = Counted(None)
+"""Of a body that passes unseen (it keeps nothing, so all share it)."""
 
 
 class Intake:
@@ -49,9 +52,11 @@ class Intake:
         if self._framing is None:
             data = self._feed_head(data)
         response, framing = self._response, self._framing
-        if framing is None or response.stage is Stage.ENDED:
+        if framing is None or response.stage is _ENDED:
             return
-        if data:
+        if self.transparent:
+            response.write(data)
+        elif data:
             try:
                 if self._measure is not None:
                     self._measure.feed(data)
@@ -98,7 +103,7 @@ class Intake:
             self._framing = Counted(None) if chunked else Counted.of(head.headers, response.is_bodiless, exact=True)
             self._measure = Chunked() if chunked else None
         else:
-            self._framing = Counted(None)  # nobody counts what may pass unseen
+            self._framing = _UNCOUNTED
             self.transparent = True
         if not changes:
             response.write_head()

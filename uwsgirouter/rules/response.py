@@ -20,6 +20,10 @@ from uwsgirouter.rules.writer import DEFAULT_STATUS, Writer
 if TYPE_CHECKING:
     from uwsgirouter.rules.exchange import Exchange
 
+# An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
+_NOTHING, _PREPARED, _SENT, _RAW, _ENDED = Stage.NOTHING, Stage.PREPARED, Stage.SENT, Stage.RAW, Stage.ENDED
+_FINAL = ChainName.FINAL
+
 __all__ = ["Piece", "Response", "Stage"]
 
 
@@ -43,7 +47,7 @@ class Response(Writer):
         """Whether anything of a node's answer must be seen or changed; else its bytes need no parsing."""
         return bool(
             self.exchange.table.answers
-            or self.stage is not Stage.NOTHING
+            or self.stage is not _NOTHING
             or self._added
             or self._removed
             or self._pipeline is not None
@@ -54,7 +58,7 @@ class Response(Writer):
     def transparent(self) -> bool:
         """Whether the rest of the node's bytes may be passed on as they are, without :meth:`feed`."""
         intake = self._intake
-        return intake is not None and intake.transparent and self.stage in (Stage.SENT, Stage.RAW)
+        return intake is not None and intake.transparent and self.stage in (_SENT, _RAW)
 
     @property
     def over(self) -> bool:
@@ -65,12 +69,12 @@ class Response(Writer):
         """A node's answer begins, perhaps after one that did not: what rules prepared and did not send is void."""
         self._intake = None
         self.own_line = b""
-        if self.stage is Stage.PREPARED:
-            self.stage, self.status, self.headers = Stage.NOTHING, DEFAULT_STATUS, Headers()
+        if self.stage is _PREPARED:
+            self.stage, self.status, self.headers = _NOTHING, DEFAULT_STATUS, Headers()
 
     def feed(self, data: bytes) -> None:
         """More bytes of a node's HTTP answer."""
-        if self.stage is Stage.ENDED:
+        if self.stage is _ENDED:
             return
         if self._intake is None:
             self._intake = Intake(self)
@@ -78,7 +82,7 @@ class Response(Writer):
 
     def feed_end(self) -> None:
         """The node ended, and so does the answer. Half an answer becomes a failure, or is cut off."""
-        if self.stage is Stage.ENDED:
+        if self.stage is _ENDED:
             return
         if self._intake is None or not self._intake.whole:
             self.fail(Cause.NODE_CLOSED, detail="in the middle of its answer")
@@ -89,14 +93,14 @@ class Response(Writer):
 
         ``page``: whether there is one when the error chain has none; else nothing is there to take.
         """
-        if self.stage is Stage.ENDED:
+        if self.stage is _ENDED:
             return
         self.failure, self.detail = cause, detail
         self.drop_transforms()
         self.own_line = b""
         if self.stage not in OPEN:
             self.cut = True
-            self.stage = Stage.ENDED
+            self.stage = _ENDED
             return
         head_only = head_only or self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
         head, _, body = encode_answer(cause, head_only).partition(b"\r\n\r\n")
@@ -104,7 +108,7 @@ class Response(Writer):
             if page and self.exchange.host.pages:
                 self.write(body)
             else:
-                self.stage = Stage.ENDED
+                self.stage = _ENDED
         self.complete()
 
     def finish(self) -> None:
@@ -112,9 +116,10 @@ class Response(Writer):
         if self._finished:
             return
         self._finished = True
-        self.stage = Stage.ENDED
+        self.stage = _ENDED
         self.drop_transforms()
-        self.exchange.table.run(ChainName.FINAL, self.exchange)
+        self._intake = None
+        self.exchange.table.run(_FINAL, self.exchange)
 
     def take(self) -> list[bytes | Piece]:
         """What is to be sent now, in order; the caller owns the descriptors."""
@@ -130,13 +135,16 @@ class Response(Writer):
 
     def answer(self, head: Head) -> bool:
         """Prepare what a head says, and run the response chain. False: its body is not wanted."""
-        if self.stage is Stage.RAW:
+        if self.stage is _RAW:
             return True
         if self.stage not in OPEN:  # a rule has answered: this comes too late
             self.complete()
             return False
         if not self._prepare(head.status, self._line_of(head)):
-            return self._now() is Stage.RAW
+            return self._now() is _RAW
+        if not self._removed and not self.exchange.table.headers.pairs:
+            self.headers.take_over(head.headers)
+            return self._open()
         for name, line in head.headers:
             if not name or self._keeps(name, value_of(line)):
                 self.headers.add_line(line)

@@ -9,7 +9,6 @@ does not go through the error chain.
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause
@@ -23,11 +22,15 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.exchange import Exchange
 
 DEFAULT_STATUS = 500
-_FORBIDDEN = re.compile(rb"[\r\n\0]")
 _THROUGH_MOST = 1 << 20
 """Bytes of a file that is read through transformations: that is done in one go."""
 _STEP = 65536
 _BODILESS = (204, 304)
+
+# An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
+_NOTHING, _PREPARED, _SENT, _RAW, _ENDED = Stage.NOTHING, Stage.PREPARED, Stage.SENT, Stage.RAW, Stage.ENDED
+_ERROR, _RESPONSE, _BREAK = ChainName.ERROR, ChainName.RESPONSE, Verdict.BREAK
+_NO_NAMES: frozenset[bytes] = frozenset()
 
 
 class Writer:
@@ -52,7 +55,7 @@ class Writer:
 
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
-        self.stage = Stage.NOTHING
+        self.stage = _NOTHING
         self.status = DEFAULT_STATUS
         self.headers = Headers()
         """Those of the answer being prepared."""
@@ -62,7 +65,7 @@ class Writer:
         """A header line of the router's own, without its end, for the head of the next node's answer."""
         self._line = b""
         self._added: list[bytes] = []
-        self._removed: set[bytes] = set()
+        self._removed = _NO_NAMES
         self._pipeline: Pipeline | None = None
         self._out: list[bytes | Piece] = []
         self._prepared = 0
@@ -91,13 +94,13 @@ class Writer:
     def header(self, name: bytes, value: bytes) -> None:
         """A header of the answer being prepared (delheader applies). CR, LF, NUL in it raise :class:`Broken`."""
         self._check(name, value)
-        if self.stage is Stage.PREPARED and self._keeps(name.lower(), value):
+        if self.stage is _PREPARED and self._keeps(name.lower(), value):
             self.headers.add(name, value)
 
     def force_header(self, name: bytes, value: bytes) -> None:
         """A header in place of others of its name, which no delheader removes."""
         self._check(name, value)
-        if self.stage is Stage.PREPARED and not self.headers.replace(name, value):
+        if self.stage is _PREPARED and not self.headers.replace(name, value):
             self.headers.add(name, value)
 
     def add_header(self, line: bytes) -> None:
@@ -107,12 +110,12 @@ class Writer:
 
     def remove_header(self, name: bytes) -> None:
         """``delheader``: drop headers of that name that come later."""
-        self._removed.add(name.lower())
+        self._removed |= {name.lower()}
 
     def disable_headers(self) -> None:
         """``disableheaders``: no head goes out."""
         if self.stage in OPEN:
-            self.stage = Stage.RAW
+            self.stage = _RAW
 
     def write(self, data: bytes) -> None:
         """Body bytes: sends the head before (running the response chain).
@@ -121,8 +124,8 @@ class Writer:
         """
         if not data or not self._open():
             return
-        if self.stage is Stage.NOTHING:
-            self.stage = Stage.RAW
+        if self.stage is _NOTHING:
+            self.stage = _RAW
         if self._pipeline is not None:
             try:
                 data = self._pipeline.feed(data)
@@ -147,8 +150,8 @@ class Writer:
         if changes and self._pipeline is not None and piece.length <= _THROUGH_MOST:
             self._write_through(piece)
             return
-        if self.stage is Stage.NOTHING:
-            self.stage = Stage.RAW
+        if self.stage is _NOTHING:
+            self.stage = _RAW
         self.flush_head()
         self._out.append(piece)
         self.body_size += piece.length
@@ -160,7 +163,7 @@ class Writer:
 
     def transform(self, transform: Transform) -> None:
         """Append a transformation; too late when the head is out."""
-        if self.stage in (Stage.SENT, Stage.ENDED):
+        if self.stage in (_SENT, _ENDED):
             transform.abandon()
             return
         if self._pipeline is None:
@@ -180,13 +183,13 @@ class Writer:
     @property
     def answered(self) -> bool:
         """Whether a rule's own head is out, so that a node's answer would be dropped (not so behind raw bytes)."""
-        return self.stage in (Stage.SENT, Stage.ENDED)
+        return self.stage in (_SENT, _ENDED)
 
     def complete(self) -> None:
         """All of the answer is there: the head, if it is not out yet, and what transformations hold."""
-        if self.stage is Stage.ENDED:
+        if self.stage is _ENDED:
             return
-        if self.stage is Stage.PREPARED and not self._open():
+        if self.stage is _PREPARED and not self._open():
             return
         if self._pipeline is not None:
             try:
@@ -195,7 +198,7 @@ class Writer:
                 self.fail(error.cause, detail=str(error))
                 return
         self.flush_head()
-        self.stage = Stage.ENDED
+        self.stage = _ENDED
 
     # -- for transformations ----------------------------------------------------------------------------------------
 
@@ -212,45 +215,47 @@ class Writer:
 
     def flush_head(self) -> None:
         """The head goes out, if there is one and it has not."""
-        if self.stage is not Stage.PREPARED:
+        if self.stage is not _PREPARED:
             return
-        lines = [self._line]
+        lines = [self._line, b"\r\n", self.headers.encode()]
         if self.own_line:
-            lines.append(self.own_line)
-        added = b"".join([line + b"\r\n" for line in self._added])
-        self._out.append(b"\r\n".join(lines) + b"\r\n" + self.headers.encode() + added + b"\r\n")
-        self.stage = Stage.SENT
+            lines[2:2] = self.own_line, b"\r\n"
+        for line in self._added:
+            lines += line, b"\r\n"
+        lines.append(b"\r\n")
+        self._out.append(b"".join(lines))
+        self.stage = _SENT
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _prepare(self, status: int, line: bytes) -> bool:
-        self.stage, self.status, self._line = Stage.PREPARED, status, line
+        self.stage, self.status, self._line = _PREPARED, status, line
         self.headers = Headers()
         self._prepared += 1
         if self._deaf:
             return True
         exchange, before = self.exchange, self._prepared
         exchange.broken = ""
-        verdict = exchange.table.run(ChainName.ERROR, exchange)
+        verdict = exchange.table.run(_ERROR, exchange)
         stage = self._now()
-        if stage is Stage.RAW or (stage is Stage.PREPARED and verdict is not Verdict.BREAK):
-            return stage is not Stage.RAW
+        if stage is _RAW or (stage is _PREPARED and verdict is not _BREAK):
+            return stage is not _RAW
         self._deaf = True
         self._end_chain(before)
         return False
 
     def _open(self) -> bool:
         """Run the response chain if it has not; whether what comes now goes out."""
-        if self.stage is Stage.ENDED:
+        if self.stage is _ENDED:
             return False
         if self._opened or self.stage not in OPEN:
             return True
         self._opened = True
         exchange, before = self.exchange, self._prepared
         exchange.broken = ""
-        if exchange.table.run(ChainName.RESPONSE, exchange) is Verdict.BREAK:
+        if exchange.table.run(_RESPONSE, exchange) is _BREAK:
             self._end_chain(before)
-        return self._now() is not Stage.ENDED
+        return self._now() is not _ENDED
 
     def _now(self) -> Stage:
         """The stage, which a chain may have changed."""
@@ -260,9 +265,9 @@ class Writer:
         """A chain said BREAK: what it answered is the answer. ``before``: the number of answers when it began."""
         if self.exchange.broken:
             self.fail(self.exchange.cause, detail=self.exchange.broken)
-        elif self.stage is Stage.NOTHING:
+        elif self.stage is _NOTHING:
             self.fail(Cause.RULE_BREAK)
-        elif self.stage is Stage.PREPARED and before == self._prepared:
+        elif self.stage is _PREPARED and before == self._prepared:
             self._strip()
         self.complete()
 
@@ -288,7 +293,7 @@ class Writer:
         """Write a file's bytes as a body's."""
         at, end = piece.offset, piece.offset + piece.length
         try:
-            while at < end and self._now() is not Stage.ENDED:
+            while at < end and self._now() is not _ENDED:
                 data = os.pread(piece.descriptor, min(_STEP, end - at), at)
                 if not data:
                     self.fail(Cause.NO_FILE, detail="it became shorter while it was read")
@@ -303,8 +308,8 @@ class Writer:
             check_header(name)
             check_header(value)
         except Broken:
-            if self.stage is Stage.PREPARED:
-                self.stage = Stage.NOTHING
+            if self.stage is _PREPARED:
+                self.stage = _NOTHING
             raise
 
     def _put(self, data: bytes) -> None:
@@ -316,5 +321,5 @@ class Writer:
 
 def check_header(text: bytes) -> None:
     """What is put into a header must not end it. Raises :class:`Broken`."""
-    if _FORBIDDEN.search(text):
+    if b"\n" in text or b"\r" in text or b"\0" in text:
         raise Broken(f"a header with a line end or a NUL byte in it: {text[:64]!r}", Cause.BAD_HEADER)

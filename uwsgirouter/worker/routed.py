@@ -45,6 +45,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# An enum's member costs a look-up through its metaclass each time; a global costs next to nothing.
+_REQUEST, _FINAL, _BREAK = ChainName.REQUEST, ChainName.FINAL, Verdict.BREAK
+_RULES, _PACKET, _ANSWER, _RELAY = Phase.RULES, Phase.PACKET, Phase.ANSWER, Phase.RELAY
+_NOTHING, _SENT = Stage.NOTHING, Stage.SENT
+_UWSGI, _HTTP, _TUNNEL = Speech.UWSGI, Speech.HTTP, Speech.TUNNEL
+
 FAREWELL = 2.0
 """Seconds that a worker which leaves gives final chains that wait."""
 
@@ -58,23 +64,24 @@ class Rules:
         self._greenlets: dict[Session, Any] = {}
         self._finishing: set[Any] = set()
         self._say = Throttle(log.block, 1)
-        self._waits = table.waits(ChainName.REQUEST)
+        self._waits = table.waits(_REQUEST)
         self.response_waits = table.waits(ChainName.ERROR) or table.waits(ChainName.RESPONSE)
-        self._final_waits = table.waits(ChainName.FINAL)
+        self._final_waits = table.waits(_FINAL)
+        self._has_final = table.has(_FINAL)
 
     def begin(self, session: Arrival, end: int, length: int, upgrade: bool) -> None:
         """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
         if self._waits:
-            session.phase = Phase.RULES
+            session.phase = _RULES
             see_client(session)
-            self.run(session, True, partial(self.table.run, ChainName.REQUEST, exchange), routed.decided)
+            self.run(session, True, partial(_run_request, exchange), routed.decided)
             return
         try:
-            verdict = self.table.run(ChainName.REQUEST, exchange)
+            verdict = self.table.run(_REQUEST, exchange)
         except Exception:  # noqa: BLE001 - as in run()
-            self._broke(session)
+            self.broke(session)
             return
         routed.decided(verdict)
 
@@ -86,7 +93,7 @@ class Rules:
         try:
             result = work()
         except Exception:  # noqa: BLE001 - whatever a part does, its request gets an answer, and others are served
-            self._broke(session)
+            self.broke(session)
             return
         then(result)
 
@@ -97,13 +104,13 @@ class Rules:
         except BaseException:  # noqa: BLE001 - as above; and who was killed has nobody to tell
             if self._greenlets.get(session) is own:
                 del self._greenlets[session]
-                self._broke(session)
+                self.broke(session)
             return
         if self._greenlets.get(session) is own:
             del self._greenlets[session]
             then(result)
 
-    def _broke(self, session: Session) -> None:
+    def broke(self, session: Session) -> None:
         """A rule raised what it should not."""
         self._say("a rule failed: " + traceback.format_exc(), time.monotonic())
         if session.routed is not None:
@@ -115,12 +122,16 @@ class Rules:
 
     def forget(self, session: Session) -> None:
         """``session`` waits for its rules no more."""
+        if not self._greenlets:
+            return
         greenlet = self._greenlets.pop(session, None)
         if greenlet is not None and greenlet is not gevent.getcurrent():
             greenlet.kill(block=False)
 
     def finish(self, exchange: Exchange) -> None:
         """Run the final chain; nobody waits for it."""
+        if not self._has_final and not exchange.has_response:
+            return
         if self._final_waits:
             last = gevent.spawn(self._finish, exchange)
             self._finishing.add(last)
@@ -138,6 +149,7 @@ class Rules:
         except Exception:  # noqa: BLE001 - the session is over: there is nobody to tell but the log
             self._say("a rule failed: " + traceback.format_exc(), time.monotonic())
         discard(exchange.response.take())
+        exchange.let_go()
 
 
 class Routed:
@@ -184,17 +196,17 @@ class Routed:
     def decided(self, verdict: Verdict) -> None:
         """The request chain has ended."""
         session, exchange = self._session, self.exchange
-        if session.phase is Phase.RULES:
+        if session.phase is _RULES:
             session.unwatch()
-            session.phase = Phase.PACKET
+            session.phase = _PACKET
             session.silence = 0
         if exchange.patience is not None:
             session.deadline = session.router.ticks + exchange.patience
-        if verdict is not Verdict.BREAK and not (exchange.has_response and exchange.response.answered):
+        if verdict is not _BREAK and not (exchange.has_response and exchange.response.answered):
             self._go_on()
         elif exchange.target is not None:
             self._go_to(exchange.target)
-        elif self.response.stage is not Stage.NOTHING:
+        elif self.response.stage is not _NOTHING:
             self._owes = begin_answer(session)
             self._make_answer(self.response.complete)
         elif exchange.broken:
@@ -217,7 +229,7 @@ class Routed:
         self.way = os.fsencode(target.address)
         if target.modifiers is not None:
             self.exchange.chosen = target.modifiers
-        if target.speech is Speech.TUNNEL:
+        if target.speech is _TUNNEL:
             session.open_ended()
         session.admit(session.key or self.way, self._length, self._upgrade)
 
@@ -236,8 +248,9 @@ class Routed:
     def _is_needed(self) -> bool:
         """Whether rules have any say in what comes."""
         exchange = self.exchange
-        chosen = bool(self.way) or exchange.chosen is not None or exchange.patience is not None
-        return chosen or exchange.table.answers or self.sees_response
+        if exchange.table.answers or self.way or exchange.chosen is not None or exchange.patience is not None:
+            return True
+        return exchange.has_response and self.sees_response
 
     def _leave_unneeded(self) -> None:
         if not self._is_needed():
@@ -270,13 +283,13 @@ class Routed:
     def speaks_otherwise(self) -> bool:
         """Whether the node gets something else than the packet."""
         target = self.exchange.target
-        return target is not None and target.speech is not Speech.UWSGI
+        return target is not None and target.speech is not _UWSGI
 
     @property
     def measures_body(self) -> bool:
         """Whether what follows the body must not reach the target, which would take it for another request."""
         target = self.exchange.target
-        return target is not None and target.speech is Speech.HTTP and not self._upgrade
+        return target is not None and target.speech is _HTTP and not self._upgrade
 
     def opening(self, data: bytes) -> bytes:
         """What a target that speaks no uwsgi gets in place of the packet that ``data`` begins with."""
@@ -295,7 +308,7 @@ class Routed:
     def start(self, down: Pump) -> None:
         """The request is out: ``down`` begins. The client of a tunnel hears that it is open."""
         target = self.exchange.target
-        if target is None or target.speech is not Speech.TUNNEL:
+        if target is None or target.speech is not _TUNNEL:
             down.start()
         else:
             self.step(self._greet, partial(self._greeted, down))
@@ -305,7 +318,7 @@ class Routed:
             self.response.write_head()
 
     def _greeted(self, down: Pump) -> None:
-        if self.response.stage is not Stage.SENT or self.response.failure is not None:
+        if self.response.stage is not _SENT or self.response.failure is not None:
             self._owes = begin_answer(self._session)  # rules would not have it
             self._answer()
             return
@@ -319,9 +332,36 @@ class Routed:
         self.response.own_line = own_line.removesuffix(b"\r\n")
         return Filter(self._session, self, source, self._session.client)
 
+    @property
+    def may_wait(self) -> bool:
+        """Whether :meth:`feed` and :meth:`step` may return before they are done."""
+        return self._rules.response_waits
+
+    def feed(self, data: bytes, then: Callable[[], None]) -> None:
+        """Bytes of the node for the rules, as by :meth:`step`."""
+        response, rules = self.exchange.response, self._rules
+        if rules.response_waits:
+            self.step(partial(response.feed, data), then)
+            return
+        try:
+            response.feed(data)
+        except Exception:  # noqa: BLE001 - as in Rules.run
+            rules.broke(self._session)
+            return
+        then()
+
     def step(self, work: Callable[[], None], then: Callable[[], None]) -> None:
         """Let the rules of the response do ``work``, then go on with ``then``."""
-        self._rules.run(self._session, self._rules.response_waits, work, lambda _: then())
+        rules = self._rules
+        if rules.response_waits:
+            rules.run(self._session, True, work, partial(_go_on, then))
+            return
+        try:
+            work()
+        except Exception:  # noqa: BLE001 - as in Rules.run
+            rules.broke(self._session)
+            return
+        then()
 
     def take(self) -> list[bytes | Piece]:
         """What is ready to be sent."""
@@ -340,9 +380,9 @@ class Routed:
     def give_up(self, cause: Cause, detail: str = "") -> None:
         """End the session: with an answer while nothing of one is out, else by a reset."""
         session = self._session
-        if session.phase is Phase.ANSWER:
+        if session.phase is _ANSWER:
             self._give_up_answer(cause, detail)
-        elif self.begun or (session.phase is Phase.RELAY and type(session.down) is Pump):
+        elif self.begun or (session.phase is _RELAY and type(session.down) is Pump):
             session.abort(cause, detail)
         else:
             session.fail(cause, detail)
@@ -441,8 +481,18 @@ class Routed:
         self._rules.forget(self._session)
         if self._out is not None:
             self._out.stop()
-        discard(self.response.take())
+        if self.exchange.has_response:
+            discard(self.response.take())
         self._rules.finish(self.exchange)
+        self._session.routed = None  # what refers to each other waits for the collector
+
+
+def _run_request(exchange: Exchange) -> Verdict:
+    return exchange.table.run(_REQUEST, exchange)
+
+
+def _go_on(then: Callable[[], None], _: None) -> None:
+    then()
 
 
 def discard(output: list[bytes | Piece]) -> None:
