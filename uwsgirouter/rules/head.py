@@ -87,7 +87,7 @@ class Headers:
 
     def value(self, name: bytes) -> bytes | None:
         """The value of the last header of that name (in lower case)."""
-        if self._block and name not in self._block.lower():
+        if self._block and self._block.lower().find(name) < 0:
             return None
         for known, line in reversed(self._apart()):
             if known == name:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.exchange import Exchange
 
 DEFAULT_STATUS = 500
+_CR, _LF, _NUL = b"\r\n\0"
 _THROUGH_MOST = 1 << 20
 """Bytes of a file that is read through transformations: that is done in one go."""
 _STEP = 65536
@@ -321,5 +322,5 @@ class Writer:
 
 def check_header(text: bytes) -> None:
     """What is put into a header must not end it. Raises :class:`Broken`."""
-    if b"\n" in text or b"\r" in text or b"\0" in text:
+    if _CR in text or _LF in text or _NUL in text:
         raise Broken(f"a header with a line end or a NUL byte in it: {text[:64]!r}", Cause.BAD_HEADER)
