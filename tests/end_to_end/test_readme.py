@@ -102,5 +102,5 @@ def test_what_it_names_exists(readme: Readme, project: Path) -> None:
     for name in names:
         assert (project / name).exists(), f"README.md names {name}, which does not exist"
     makefile = (project / "Makefile").read_text()
-    for target in re.findall(r"make (\w+)", readme.text):
+    for target in re.findall(r"make ([\w-]+)", readme.text):
         assert re.search(rf"^{target}:", makefile, re.M), f"README.md names make {target}"
