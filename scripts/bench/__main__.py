@@ -8,19 +8,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from scripts.bench import page, peers, report
 from scripts.bench.experiment import Experiment, Length, disturbed, run
 from scripts.bench.figures import ALL, QUICK
 from scripts.bench.fleet import Layout, Placement
 from scripts.bench.peers import FASTROUTER, OURS
-from scripts.bench.processes import BenchError, allow_open_files
+from scripts.bench.processes import BenchError, allow_open_files, heed_signals
 from scripts.bench.programs import PROJECT
 
 DEFAULT_JSON = Path("bench-results/latest.json")
@@ -140,17 +138,10 @@ def missed(rows: Sequence[report.Row], quick: bool, enforce: bool) -> list[str]:
     return [one.figure.title for one in rows if (quick and one.guarded is False) or (enforce and one.passed is False)]
 
 
-def stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM ends the run as Ctrl-C does: everything that was started is stopped on the way out."""
-    raise KeyboardInterrupt
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status."""
     arguments = arguments_from(argv)
-    signal.signal(signal.SIGTERM, stop)
-    # A shell that started this in the background has the programs below ignore it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    heed_signals()
     try:
         rows = measure(arguments)
     except BenchError as error:

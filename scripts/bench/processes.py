@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import psutil
 
@@ -259,3 +260,14 @@ def answers(address: str, host: str = "bench.example") -> bool:
         return False
     finally:
         connection.close()
+
+
+def heed_signals() -> None:
+    """SIGTERM and Ctrl-C end a run alike, by a KeyboardInterrupt: all that was started is stopped on the way out."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    # A shell that started this in the background has it, and the programs that it starts, ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from scripts.bench.processes import BenchError
+from scripts.bench.processes import BenchError, heed_signals
 from scripts.soak import report
 from scripts.soak.diary import Diary
 from scripts.soak.site import Site
@@ -22,6 +22,8 @@ from uwsgirouter import compiled
 
 WARM_UP = 5.0
 """Seconds of traffic before the first rest, with which the others are compared."""
+INTERRUPTED = 130
+"""Exit status after SIGINT or SIGTERM."""
 END_WITHIN = 20.0
 
 
@@ -82,6 +84,7 @@ class Soak:
 def main(arguments: Sequence[str]) -> int:
     """Soak and print; the exit status."""
     options = parser().parse_args(arguments)
+    heed_signals()
     print(f"{options.minutes:g} minutes, seed {options.seed}; uwsgirouter is {compiled.describe()}", flush=True)
     diary = Diary()
     try:
@@ -93,6 +96,9 @@ def main(arguments: Sequence[str]) -> int:
     except BenchError as error:
         print(*diary.findings, f"no soak: {error}", sep="\n", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(*diary.findings, "interrupted", sep="\n", file=sys.stderr)
+        return INTERRUPTED
     return 1 if diary.findings else 0
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
+
+from tests.servers import wait_until
 
 SHORT = ["--minutes", "2", "--rate", "5", "--slow", "3", "--pause", "0.5", "--between-rests", "50"]
 DONE = """
@@ -30,3 +34,13 @@ def test_two_minutes(project: Path) -> None:
     for kinds in (DONE, VISITS):
         for kind in kinds.split(","):
             assert f"  {kind.strip()}\n" in report, report
+
+
+def test_it_can_be_stopped(project: Path) -> None:
+    argv = [sys.executable, "-m", "scripts.soak", "--minutes", "5"]
+    with subprocess.Popen(argv, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as soak:
+        started = wait_until(lambda: psutil.Process(soak.pid).children(recursive=True), 60, "it has begun")
+        soak.send_signal(signal.SIGTERM)
+        report, _ = soak.communicate(timeout=120)
+    assert soak.returncode == 130, report
+    assert not [process for process in started if process.is_running()], report
