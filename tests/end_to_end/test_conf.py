@@ -68,6 +68,7 @@ USED_ELSEWHERE = {
     "routing/gzip-and-chunked.ini",
     "routing/gzip.ini",
     "routing/manual.ini",
+    "routing/services.ini",
     "routing/transformations.ini",
 }
 USED_HERE = {

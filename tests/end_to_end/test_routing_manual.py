@@ -106,6 +106,7 @@ class Site:
     def __init__(self, servers: Servers, project: Path, name: str) -> None:
         self.asked: list[dict[bytes, bytes]] = []
         self.type = b"text/html"
+        self.more = b""
         self.http = free_port()
         node = servers.node(self._answer)
         config = (project / "conf" / "routing" / "manual.ini").read_text()
@@ -129,7 +130,7 @@ class Site:
     def _answer(self, connection: Connection) -> None:
         self.asked.append(dict(decode_vars(connection.read_packet().raw)))
         body = b"hello " * 50
-        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n\r\n" % self.type + body)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n" % (self.type, self.more) + body)
 
     def get(self, path: str = "/", source: str = OTHER, **headers: str) -> Answer:
         """One request to nginx, from ``source``."""
@@ -204,3 +205,15 @@ def test_passwords(servers: Servers, project: Path) -> None:
     assert [seen.get(b"REMOTE_USER") for seen in site.asked] == [b"foo", b"pippo", None]
     for name in ("http-socket", "module", "static-map"):
         site.logged(name)
+
+
+def test_services(servers: Servers, project: Path) -> None:
+    site = Site(servers, project, "services.ini")
+    site.more = b"X-Team: red\r\n"
+    counts = [site.get("/login")[1]["X-Logins"] for _ in range(3)]
+    assert counts == ["1", "2", "0"], "the third one raises the alarm"
+    site.logged("many logins")
+    status, headers, body = site.get("/page")
+    assert (status, headers["Content-Length"], body) == (200, "300", b"hello " * 50)
+    assert "X-Team" not in headers
+    site.logged("answered by team red")
