@@ -42,6 +42,9 @@ STATUSES = {
     "bad-header": 400,
     "bad-answer": 502,
     "answer-too-large": 502,
+    "service-failed": 502,
+    "service-busy": 503,
+    "limited": 429,
 }
 
 

@@ -21,13 +21,17 @@ from uwsgirouter.protocol.packet import decode_vars, encode_packet
 from uwsgirouter.rules.base import ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.response import Stage
+from uwsgirouter.rules.service import Service, ServiceDown, Timing
 from uwsgirouter.rules.table import Table
 from uwsgirouter.settings.settings import Settings
 
 APP = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 """What the application answers unless a test gives something else."""
 
+C = TypeVar("C")
 T = TypeVar("T")
+
+TIMING = Timing(1.0, 3.0, 8)
 
 
 @dataclass
@@ -76,6 +80,17 @@ class PlayHost:
 
     def aside(self, call: Callable[[], T]) -> T:
         return call()
+
+    def ask(self, service: Service[C], call: Callable[[C], T]) -> T:
+        """A new connection for each call, without a thread."""
+        try:
+            connection = service.connect(TIMING)
+            try:
+                return call(connection)
+            finally:
+                service.close(connection)
+        except service.failures as error:
+            raise ServiceDown(f"{service.name}: {error}") from None
 
 
 @dataclass

@@ -52,6 +52,13 @@ class Cause(Enum):
     BAD_HEADER = Answer(400, "Bad Request", "bad-header", "No header can be made of what the request says.")
     BAD_ANSWER = Answer(502, "Bad Gateway", "bad-answer", "The application server's answer is no HTTP.")
     ANSWER_TOO_LARGE = Answer(502, "Bad Gateway", "answer-too-large", "The application server's answer is too large.")
+    SERVICE_FAILED = Answer(
+        502, "Bad Gateway", "service-failed", "A server that the router asks about requests did not answer."
+    )
+    SERVICE_BUSY = Answer(
+        503, "Service Unavailable", "service-busy", "A server that the router asks about requests is busy."
+    )
+    LIMITED = Answer(429, "Too Many Requests", "limited", "Too many requests: try again later.")
     IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
 
 

@@ -11,7 +11,9 @@ from typing import Protocol, TypeVar
 
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.model.metrics import Metrics
+from uwsgirouter.rules.service import Service
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 
@@ -35,6 +37,11 @@ class Host(Protocol):
     def aside(self, call: Callable[[], T]) -> T:
         """Run ``call`` in a thread, and wait for it: for what takes long and needs no more than the processor. May
         wait.
+        """
+
+    def ask(self, service: Service[C], call: Callable[[C], T]) -> T:
+        """``call(connection)`` with a connection of another server, in one of its threads. May wait, for a bounded
+        time. Raises :class:`~uwsgirouter.rules.service.ServiceDown`.
         """
 
     def log(self, text: bytes) -> None:

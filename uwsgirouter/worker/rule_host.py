@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gevent
 
 from uwsgirouter.log import Log, Throttle
+from uwsgirouter.rules.service import Service, Timing
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.alarms import Alarms
 from uwsgirouter.worker.router import CONNECT_TIMEOUT, LINES_PER_SECOND
 from uwsgirouter.worker.rpc_call import CallFailed, call_at
+from uwsgirouter.worker.services import Services
 
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from uwsgirouter.worker.post import Post
     from uwsgirouter.worker.scripts import Scripts
 
+C = TypeVar("C")
 T = TypeVar("T")
 
 
@@ -52,6 +55,14 @@ class RuleHost:
         )
         self._scripts: Any = scripts.module_for_rules() if calls_scripts else None
         self._alarms = Alarms(post.settings, log, self.signal)
+        seconds = self._settings.seconds
+        self._services = Services(
+            Timing(
+                seconds("service-connect-timeout"),
+                seconds("service-timeout"),
+                self._settings.number("service-connections"),
+            )
+        )
 
     @property
     def caches(self) -> Caches | None:
@@ -74,6 +85,10 @@ class RuleHost:
         """Run ``call`` in a thread and wait for it, in a greenlet."""
         result: T = gevent.get_hub().threadpool.apply(call)
         return result
+
+    def ask(self, service: Service[C], call: Callable[[C], T]) -> T:
+        """Have another server answer; see worker/services.py."""
+        return self._services.ask(service, call)
 
     def rpc(self, name: bytes, arguments: Sequence[bytes]) -> bytes | None:
         """What a function of the scripts returns; None when there is none, or it fails."""
