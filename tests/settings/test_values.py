@@ -130,7 +130,7 @@ def test_every_interface_as_a_place_to_connect_to_is_this_machine(name: str, tex
 def test_both_ends_of_a_range_are_inside_it(option: Option) -> None:
     for end in (option.low, option.high):
         if end is not None:
-            assert parse(option, f"{end:.0f}") == end
+            assert parse(option, f"{end:.12g}") == end
     if option.high is not None:
         with pytest.raises(ConfigError):
             parse(option, f"{option.high + 1:.0f}")
