@@ -25,6 +25,7 @@ MODULES = (
     "uwsgirouter.worker.kernel",
     "uwsgirouter.worker.common",
     "uwsgirouter.worker.relay",
+    "uwsgirouter.worker.record",
     "uwsgirouter.worker.state",
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.arrival",

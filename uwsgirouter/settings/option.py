@@ -39,6 +39,7 @@ SECTIONS = {
     "cache": "Caches and scripts",
     "routing": "Routing rules",
     "application": "A local application",
+    "observing": "Statistics and logs",
     "sockets": "Sockets",
     "process": "Processes, files and users",
     "configuration": "Configuration",

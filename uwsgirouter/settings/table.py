@@ -14,6 +14,7 @@ from uwsgirouter.settings.rows import (
     cache,
     configuration,
     mapping,
+    observing,
     process,
     router,
     routing,
@@ -36,6 +37,7 @@ OPTIONS: tuple[Option, ...] = (
     + routing.ROWS
     + routing_services.ROWS
     + application.ROWS
+    + observing.ROWS
     + sockets.ROWS
     + process.ROWS
     + configuration.ROWS

@@ -81,6 +81,9 @@ class Arrival(Session):
             self.fail(Cause.BAD_PACKET, str(error))
             return
         came = len(data) - end
+        if router.observer is not None:
+            router.observer.begin(self)
+            end = self.end
         if length < 0 and not upgrade and self._has_no_body():
             length = 0
         if length >= 0 and not upgrade:

@@ -3,7 +3,7 @@
 cdef class Common:
     cdef public long long[::1] cells
     cdef public int[::1] inflight
-    cdef public object loop, scratch, relay, find, choice, idle, fresh_timer, rules
+    cdef public object loop, scratch, relay, find, choice, idle, fresh_timer, rules, observer
     cdef public bytes forced_key
     cdef public int mount_levels
     cdef public bint handles_bodies, keep_modifiers, passes_descriptors

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.worker.choice import Choice
+    from uwsgirouter.worker.observer import Observer
     from uwsgirouter.worker.routed import Rules
     from uwsgirouter.worker.session import Session
 
@@ -35,6 +36,7 @@ class Common:
         "keep_modifiers",
         "loop",
         "mount_levels",
+        "observer",
         "passes_descriptors",
         "relay",
         "rules",
@@ -55,6 +57,8 @@ class Common:
     """None unless more than the balancer decides (cookies, cores)."""
     rules: Rules | None
     """None unless there are rules."""
+    observer: Observer | None
+    """None unless requests are observed."""
     forced_key: bytes
     mount_levels: int
     """How many components of its path stand behind a request's key."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import socket
 from struct import pack
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause, encode_answer
@@ -74,8 +75,12 @@ def fail(session: Session, cause: Cause, detail: str) -> None:
 
 def _send_answer(session: Session, cause: Cause) -> bool:
     """Whether the client took it."""
+    answer = encode_answer(cause, session.variable(b"REQUEST_METHOD") == b"HEAD")
+    if session.record is not None:
+        session.record.own = len(answer)
+        session.record.ended = monotonic()
     try:
-        session.client.send(encode_answer(cause, session.variable(b"REQUEST_METHOD") == b"HEAD"), _FLAGS)
+        session.client.send(answer, _FLAGS)
     except OSError:
         return False
     return True

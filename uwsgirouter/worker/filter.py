@@ -65,6 +65,10 @@ class Filter(Pump):
             self._outlet().put([pending])
         self._push()
 
+    def seen(self, count: int) -> memoryview | None:
+        """None: what goes to the client is what the rules made of it."""
+        return None
+
     def stop(self) -> None:
         """Let go of everything; no call to the session follows."""
         if self._watcher is not None:

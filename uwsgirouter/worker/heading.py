@@ -38,6 +38,7 @@ class Heading:
         self._upstream = upstream
         self._line = line
         self._head = b""
+        pump.at = -1
 
     def on_readable(self) -> None:
         """The node has something to say."""
@@ -81,14 +82,19 @@ class Heading:
             self._go_on()
             session.sink_failed(pump, error)
             return False
+        if session.record is not None:
+            session.record.show(memoryview(data))
         if sent == end:
             self._head = self._head[end:]
             session.moved(pump, end)
             return True
         # A client that does not even take this: it has to do without the line.
         rest, count = self._head[sent:], len(self._head)
+        if session.record is not None:
+            session.record.show(memoryview(self._head[end:]))
         self._go_on()
         session.moved(pump, count)
+        pump.at = 0
         pump.start(rest)
         return False
 
@@ -102,7 +108,10 @@ class Heading:
         if newline and status.startswith(_BEGIN) and not _INTERIM.match(data):
             data = status + newline + self._line + rest
         self._go_on()
+        if session.record is not None:
+            session.record.show(memoryview(self._head))
         session.moved(self._pump, len(data))
+        self._pump.at = 0
         self._pump.start(data)
 
     def _go_on(self) -> None:

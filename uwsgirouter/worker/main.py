@@ -31,6 +31,8 @@ from uwsgirouter.settings.mapping_checks import TABLED, way
 from uwsgirouter.worker.bugs import session_in, session_of
 from uwsgirouter.worker.listener import Listener
 from uwsgirouter.worker.mapping import Mapping, direct_nodes
+from uwsgirouter.worker.observer import Ids
+from uwsgirouter.worker.observing import observer_of
 from uwsgirouter.worker.post import Post
 from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.router import Router
@@ -91,6 +93,7 @@ class Worker:
         direct = direct_nodes(settings)
         mapping = Mapping(settings, self.table, direct, post.caches, self.log, post.number)
         mapper = mapping.choose(post.announced)
+        ids = Ids()
         self.router = Router(
             settings,
             self.table,
@@ -104,6 +107,8 @@ class Worker:
             choice_of(settings, self._inflight, post.sticky_secret),
             self._inflight.waits_elsewhere,
             self._rules(post, mapping.scripts),
+            ids,
+            observer_of(settings, ids),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")

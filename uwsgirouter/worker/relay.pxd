@@ -13,9 +13,11 @@ cdef class Pump:
     cdef int _full
     cdef public object flow, session
     cdef public bint hasty
+    cdef public Py_ssize_t at
     cdef public KernelStream sink, source
 
     cpdef start(self, bytes pending=*)
+    cpdef seen(self, Py_ssize_t count)
     cpdef stop(self)
     cpdef on_readable(self)
     cpdef write(self, data, Py_ssize_t count)

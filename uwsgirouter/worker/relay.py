@@ -53,6 +53,7 @@ class Pump:
         "_scratch",
         "_size",
         "_writable",
+        "at",
         "flow",
         "hasty",
         "session",
@@ -73,6 +74,8 @@ class Pump:
         self._full = 0
         self._late: OSError | None = None
         """A failure of the source that was met before all that came first is written."""
+        self.at = 0
+        """Where in the scratch the last read was put; below 0: somebody else read it, and tells what it was."""
         self.hasty = False
         """Whether the end is looked for right behind the first bytes: short responses come whole, and then both are
         passed on in one segment, which spares the kernels of both sides a packet."""
@@ -94,6 +97,12 @@ class Pump:
         else:
             readable = self._readable = self._loop.io(self.source.fileno(), _READ)
             readable.start(self.on_readable)
+
+    def seen(self, count: int) -> memoryview | None:
+        """The ``count`` bytes that were just read; None when they are not to be seen."""
+        if self._bulk is not None:
+            return None
+        return self._scratch[self.at : self.at + count] if self.at >= 0 else self._scratch[:0]
 
     def stop(self) -> None:
         """Let go of the watchers; no call to the session follows."""
@@ -156,7 +165,9 @@ class Pump:
             except OSError as error:
                 self._late = error  # it is told once: what came before it is passed on first
         if more > 0:
+            self.at = count
             self.session.moved(self, more)
+            self.at = 0
             count += more
         if more:
             self.write(self._scratch[:count], count)

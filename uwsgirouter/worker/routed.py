@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.table import Table
     from uwsgirouter.worker.arrival import Arrival
     from uwsgirouter.worker.asking import Ask
+    from uwsgirouter.worker.record import Record
     from uwsgirouter.worker.session import Session
     from uwsgirouter.worker.streams import Stream
 
@@ -270,6 +271,11 @@ class Routed:
         """The path that a mountpoint is looked for in; asked once."""
         self._leave_unneeded()
         return path_of(self.exchange.variable(b"PATH_INFO"), self.exchange.variable(b"REQUEST_URI"))
+
+    def note(self, record: Record) -> None:
+        """What the client got, when rules have seen it: the session is over."""
+        if self.exchange.has_response and self.response.head_out:
+            record.status = self.response.status
 
     # -- what the session asks ---------------------------------------------------------------------------------------
 

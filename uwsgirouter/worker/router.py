@@ -26,6 +26,7 @@ from uwsgirouter.worker.asking import Ask, Asking
 from uwsgirouter.worker.choice import Choice
 from uwsgirouter.worker.common import FRESH_DELAY, Common
 from uwsgirouter.worker.disk import Disk
+from uwsgirouter.worker.observer import Ids, Observer
 from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.vassals import Vassals
 
@@ -67,6 +68,7 @@ class Router(Common):
     __slots__ = (
         "_adopters",
         "_asking",
+        "_ids",
         "_quiet",
         "_say",
         "_say_bad",
@@ -107,8 +109,12 @@ class Router(Common):
         choice: Choice | None = None,
         waits_elsewhere: Callable[[int], bool] = lambda since: False,
         rules: Rules | None = None,
+        ids: Ids | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self.rules = rules
+        self.observer = observer
+        self._ids = ids if ids is not None else Ids()
         self.table = table
         self.cells = cells
         self.inflight = inflight
@@ -166,6 +172,8 @@ class Router(Common):
         self.ticks += 1
         for session in list(self.sessions):
             session.silence += 1
+            if session.record is not None and session.upstream is not None and self.observer is not None:
+                self.observer.left(session)  # what streams for long is seen while it does
             if session.silence > 1 or session.deadline:
                 session.expire()
         self.cells[Counter.SESSIONS] = len(self.sessions)
@@ -254,15 +262,25 @@ class Router(Common):
                 time.monotonic(),
             )
 
+    def identify(self, session: Session) -> bytes:
+        """What logs and the failure page call its request."""
+        if not session.request_id:
+            session.request_id = self._ids.of(session) or self._ids.new()
+        return session.request_id
+
     def failed(self, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         """A request ends with our answer for ``cause``."""
         self.cells[_CAUSE_CELL[cause]] += 1
+        if self.observer is not None:
+            self.observer.failed(session, cause)
         self._tell("failed", session, cause, detail, node, tries)
 
     def aborted(self, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         """A response is cut off after its first byte."""
         self.cells[_CAUSE_CELL[cause]] += 1
         self.cells[Counter.ABORTED] += 1
+        if session.record is not None:
+            session.record.cause = cause.value.word
         self._tell("cut off", session, cause, detail, node, tries)
 
     def _tell(self, what: str, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:

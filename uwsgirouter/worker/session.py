@@ -67,6 +67,8 @@ class Session(SessionState):
         self.attempts += 1
         self.node = node
         self.phase = _CONNECT
+        if self.record is not None:
+            self.record.dial()
         try:
             self._attempt(node)
         except BlockingIOError:
@@ -123,6 +125,8 @@ class Session(SessionState):
         if self.body is not None:
             self.body.stop_upload()
         if self.upstream is not None:
+            if self.record is not None and self.router.observer is not None:
+                self.router.observer.left(self)
             if self.phase is _ADOPTED:
                 self.router.adoptions.forget(self.upstream.fileno())
             self.upstream.close()
@@ -145,6 +149,8 @@ class Session(SessionState):
             sent = upstream.send(data, _FLAGS)
             self.passed = False
         router.cells[_RX] += len(data)
+        if self.record is not None:
+            self.record.sent(len(data))
         self.phase = _WAIT
         if not self._await_response(upstream, heading):
             return
@@ -215,18 +221,24 @@ class Session(SessionState):
         cells = self.router.cells
         if pump is self.down:
             cells[_TX] += count
+            if self.record is not None:
+                self.record.came(count, pump)
             if self.routed is not None:
                 self.routed.passed(pump, count)
             if self.phase is _WAIT:
                 self._answered()
             return
         cells[_RX] += count
+        if self.record is not None:
+            self.record.rx += count
         self.left = self.left - count if self.left >= count else STREAMING
 
     def _answered(self) -> None:
         """The first byte of a response: no other node will need the request."""
         self.phase = _RELAY
         self.router.cells[_ANSWERED] += 1
+        if self.record is not None:
+            self.record.packet = self.packet[: self.end]
         self.packet = b""
         if self.node is not None and self.node.state is _UNCONFIRMED:
             self.router.confirmed(self.node)
@@ -292,6 +304,8 @@ class Session(SessionState):
     def client_gone(self) -> None:
         """There is nobody to answer any more."""
         self.router.cells[Counter.CLIENT_GONE] += 1
+        if self.record is not None:
+            self.record.cause = "client-gone"
         self.close()
 
     def close(self) -> None:
@@ -303,6 +317,8 @@ class Session(SessionState):
         elif self.phase is _MAP or self.phase is _QUEUE or self.phase is _WAKE or self.phase is _RULES:
             self.router.ask_no_more(self)
         self.leave_node()
+        if self.record is not None and self.router.observer is not None:
+            self.router.observer.over(self)
         self.phase = _CLOSED
         if self.body is not None:
             self.body.close()

@@ -2,6 +2,7 @@
 
 from uwsgirouter.worker.common cimport Common
 from uwsgirouter.worker.kernel cimport Stream as KernelStream
+from uwsgirouter.worker.record cimport Record
 from uwsgirouter.worker.relay cimport Pump
 
 cdef object _NO_NODE, _PACKET
@@ -15,6 +16,8 @@ cdef class SessionState:
     cdef public bytes packet
     cdef public long long left
     cdef public Pump up, down
+    cdef public Record record
+    cdef public bytes request_id
     cdef public bint passed, with_body
     cdef public Py_ssize_t end
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from uwsgirouter.worker.asking import Ask
     from uwsgirouter.worker.body import Buffering
     from uwsgirouter.worker.choice import Choice
+    from uwsgirouter.worker.record import Record
     from uwsgirouter.worker.relay import Pump
     from uwsgirouter.worker.routed import Routed
     from uwsgirouter.worker.router import Router
@@ -54,6 +55,8 @@ class SessionState:
         "packet",
         "passed",
         "phase",
+        "record",
+        "request_id",
         "routed",
         "router",
         "silence",
@@ -105,6 +108,10 @@ class SessionState:
         """The router's tick at which it ends, whatever anybody does (it lingers, or its rules say so); 0: none."""
         self.routed: Routed | None = None
         """What its rules have a say in; None: nothing."""
+        self.record: Record | None = None
+        """What is noted of it; None: nobody wants to know."""
+        self.request_id = b""
+        """What logs call it; empty until somebody asks (``router.identify``)."""
 
     def watch(self, sock: Stream, events: int, handler: Callable[[], None]) -> None:
         """Call ``handler`` when ``sock`` is ready; whoever watches already goes on."""

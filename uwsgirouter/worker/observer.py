@@ -1,0 +1,114 @@
+"""Who wants to know of requests: asked at a request's beginning, told at its end.
+
+One idea: the sinks (access log, measures, trace) are functions of a session and its record, called once, when the
+session is over, in the worker's loop; so none of them may wait. A configuration without any has no observer, and its
+sessions no record. It must not know what a sink does with it.
+Invariants: each record goes to each sink once; a request that brings an id keeps it, whatever else it brings.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+from uwsgirouter.errors import ProtocolError
+from uwsgirouter.protocol.packet import with_variable
+from uwsgirouter.worker.record import Record
+
+if TYPE_CHECKING:
+    from uwsgirouter.protocol.answers import Cause
+    from uwsgirouter.worker.session import Session
+    from uwsgirouter.worker.state import SessionState
+
+Sink = Callable[["Session", Record], None]
+
+ID_VARIABLE = b"HTTP_X_REQUEST_ID"
+_ID = re.compile(rb"[!#-;=?-~]{1,128}")
+"""What an id from outside may be: printable, nothing that ends a field of a log or begins a tag."""
+
+
+class Ids:
+    """Request ids of one worker: those that requests bring, and new ones."""
+
+    def __init__(self) -> None:
+        self._prefix = os.urandom(8).hex().encode()
+        self._count = int.from_bytes(os.urandom(4), "big")
+
+    def of(self, session: SessionState) -> bytes:
+        """The id that the request brings; empty when it has none, or one that no log can hold."""
+        given = session.first_variable(ID_VARIABLE) if session.packet else b""
+        return given if given and _ID.fullmatch(given) is not None else b""
+
+    def new(self) -> bytes:
+        """32 hexadecimal digits that no other request has."""
+        self._count += 1
+        return b"%s%016x" % (self._prefix, self._count)
+
+
+class Tallies(Protocol):
+    """What is counted for each node."""
+
+    def moved(self, node: int, rx: int, tx: int) -> None:
+        """So many bytes went to and came from a node."""
+
+
+class Observer:
+    """What one worker observes. ``passes_ids``: a request without an id gets one, and its node is told."""
+
+    __slots__ = ("_ids", "_passes_ids", "keeps_head", "sinks", "tallies")
+
+    def __init__(self, ids: Ids, passes_ids: bool) -> None:
+        self._ids = ids
+        self._passes_ids = passes_ids
+        self.sinks: list[Sink] = []
+        self.keeps_head = False
+        """Whether a sink wants the heads of responses."""
+        self.tallies: Tallies | None = None
+
+    def begin(self, session: Session) -> None:
+        """The packet of ``session`` is here and well-formed."""
+        session.record = Record(self.keeps_head)
+        if not self._passes_ids:
+            return
+        session.request_id = self._ids.of(session)
+        if not session.request_id:
+            session.request_id = self._ids.new()
+            try:
+                packet = with_variable(session.packet[: session.end], ID_VARIABLE, session.request_id)
+            except ProtocolError:
+                return  # the packet has no room for it: the node is not told
+            session.packet = packet + session.packet[session.end :]
+            session.end = len(packet)
+
+    def left(self, session: Session) -> None:
+        """``session`` leaves its node, or a second has passed: its bytes so far go to the node's tallies."""
+        record, node = session.record, session.node
+        if record is not None and node is not None and self.tallies is not None:
+            self.tallies.moved(node.id, record.rx - record.rx_told, record.tx - record.tx_told)
+            record.rx_told, record.tx_told = record.rx, record.tx
+
+    def failed(self, session: Session, cause: Cause) -> None:
+        """``session`` is given the failure answer for ``cause``, perhaps before its packet was whole."""
+        record = session.record
+        if record is None:
+            record = session.record = Record(False)
+        record.cause = cause.value.word
+        record.status = cause.value.status
+        if not record.packet:
+            record.packet = session.packet[: session.end]
+
+    def over(self, session: Session) -> None:
+        """``session`` is about to close."""
+        record = session.record
+        assert record is not None
+        if not record.ended:
+            record.ended = monotonic()
+        if not record.packet:
+            record.packet = session.packet[: session.end]
+        if session.routed is not None:
+            session.routed.note(record)
+        for sink in self.sinks:
+            sink(session, record)

@@ -1,0 +1,147 @@
+"""What is noted of one request while somebody wants to know: when what happened, how much was moved, how it ended.
+
+One idea: a session has a record only in configurations that observe (an access log, statistics, a trace); the others
+pay for a comparison with None. The session's steps write down what they know as they pass, and whoever observes reads
+it when the session is over (worker/observer.py). It must not know who reads it. Invariant: a time is 0.0 until its
+moment has come; ``dialled`` and ``connected`` are those of the last attempt.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uwsgirouter.worker.relay import Pump
+
+HEAD_MOST = 65536
+"""Bytes of a response in which its head is looked for."""
+_STATUS_END = 12
+"""``HTTP/1.1 200`` has so many bytes."""
+_INTERIM = ord("1")
+_SWITCHING = 101
+
+
+class Record:
+    """Monotonic seconds, bytes, and words for the log. ``steps``: what a trace collects, None without one."""
+
+    __slots__ = (
+        "_looks",
+        "_partial",
+        "began",
+        "cause",
+        "connected",
+        "dialled",
+        "ended",
+        "first",
+        "head",
+        "keeps_head",
+        "key",
+        "own",
+        "packet",
+        "rx",
+        "rx_told",
+        "sought",
+        "status",
+        "steps",
+        "tx",
+        "tx_told",
+    )
+
+    def __init__(self, keeps_head: bool) -> None:
+        """``keeps_head``: somebody wants more of the response's head than its status."""
+        self.keeps_head = keeps_head
+        self.began = monotonic()
+        """The packet was here."""
+        self.sought = 0.0
+        """A node was looked for the first time: rules have run, the body is buffered."""
+        self.dialled = 0.0
+        self.connected = 0.0
+        """The packet went out."""
+        self.first = 0.0
+        """The first byte of the response came."""
+        self.ended = 0.0
+        self.rx = 0
+        """Bytes that nodes were sent, packet included, over all attempts."""
+        self.tx = 0
+        """Bytes that came from nodes."""
+        self.rx_told = 0
+        self.tx_told = 0
+        """How many of them are in the node's tallies."""
+        self.own = 0
+        """Bytes of an answer of the router's own."""
+        self.status = 0
+        """Of the response; 0: none was seen."""
+        self.cause = ""
+        """How it failed: the word of a Cause, or ``client-gone``; empty: it did not."""
+        self.key = b""
+        """What it was looked for by, before anything was put in its place."""
+        self.packet = b""
+        """The packet (without the body), when the session has let go of it."""
+        self.head = b""
+        """The first bytes of the response up to its body, if somebody wants them."""
+        self.steps: list[str] | None = None
+        self._partial = b""
+        self._looks = True
+
+    def dial(self) -> None:
+        """An attempt begins."""
+        self.dialled = monotonic()
+        self.connected = 0.0
+        if not self.sought:
+            self.sought = self.dialled
+
+    def sent(self, count: int) -> None:
+        """The connection is made and the packet, of ``count`` bytes, is out."""
+        self.connected = monotonic()
+        self.rx += count
+
+    def came(self, count: int, pump: Pump) -> None:
+        """``pump`` read ``count`` bytes of the response."""
+        self.tx += count
+        if not self.first and count:
+            self.first = monotonic()
+        if self._looks:
+            data = pump.seen(count)
+            if data is None:
+                self._looks = False  # rules see it, and know its status
+            else:
+                self.show(data)
+
+    def show(self, data: memoryview) -> None:
+        """The next bytes of a response whose status, or head, is not known yet."""
+        if not self._looks:
+            return
+        if not self._partial and not self.keeps_head and len(data) >= _STATUS_END and data[9] != _INTERIM:
+            self.status = status_of(bytes(data[:_STATUS_END]))
+            self._looks = False
+            return
+        self._partial += bytes(data[: HEAD_MOST - len(self._partial)])
+        while len(self._partial) >= _STATUS_END and self._skips_interim(self._partial):
+            pass
+
+    def _skips_interim(self, data: bytes) -> bool:
+        """Take what ``data`` says of the head; true when another head begins in what is left of it."""
+        self.status = status_of(data)
+        end = data.find(b"\r\n\r\n") + 4
+        if self.status // 100 == 1 and self.status != _SWITCHING:
+            if end < 4:
+                if len(data) >= HEAD_MOST:
+                    self._look_no_more()
+                return False
+            self._partial = data[end:]
+            return True
+        if not self.keeps_head or end >= 4 or len(data) >= HEAD_MOST:
+            self.head = data[:end] if self.keeps_head and end >= 4 else b""
+            self._look_no_more()
+        return False
+
+    def _look_no_more(self) -> None:
+        self._looks = False
+        self._partial = b""
+
+
+def status_of(line: bytes) -> int:
+    """The status in the first bytes of a response; 0 when they are no HTTP."""
+    digits = line[9:12]
+    return int(digits) if line[:5] == b"HTTP/" and digits.isdigit() else 0
