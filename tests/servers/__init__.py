@@ -17,6 +17,9 @@ fails if a process is left behind, if a router had to be killed, or if a scripte
 ``servers.uwsgi(..., system=True)``, ``servers.fastrouter(..., system=True)``: those of the system's packages, which
 know signatures; the wheel's do not. ``Tap`` (tests.servers.tap) keeps every datagram that is sent to it.
 
+``servers.daemon(Redis)``, ``servers.daemon(Memcached)`` (tests.servers.services): the servers that rules ask, with
+``stop()``, ``start()`` at the same address, and ``with redis.frozen():``.
+
 Every started process (:class:`Process`) has ``pid``, ``log()``, ``wait_for_log(text)``, ``signal(number)``,
 ``stop(signal, deadline)`` -> exit code, ``kill()``, ``running``, ``children()``. :class:`Router` adds
 ``address`` (of the first listener), ``workers()`` (pids), ``wait_for_workers(n)``, ``hup()``,
@@ -63,6 +66,7 @@ from tests.servers.node import (
 from tests.servers.ports import free_port, free_udp_port, is_bound_udp, is_listening, local
 from tests.servers.process import Process, wait_until
 from tests.servers.programs import Announcer, FastRouter, Gunicorn, Nginx, Router, UwsgiApp
+from tests.servers.services import Daemon, Memcached, Redis
 from tests.servers.started import Servers
 from tests.servers.wire import Reply, announce, announcement, get, packet, post, unpack
 
@@ -70,15 +74,18 @@ __all__ = [
     "Announcer",
     "Client",
     "Connection",
+    "Daemon",
     "End",
     "FastRouter",
     "Gunicorn",
     "Handler",
+    "Memcached",
     "Nginx",
     "Node",
     "Outcome",
     "Process",
     "Received",
+    "Redis",
     "Reply",
     "Router",
     "Servers",

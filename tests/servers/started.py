@@ -23,7 +23,9 @@ from tests.servers.programs import (
     UwsgiApp,
     environment,
 )
+from tests.servers.services import Daemon
 
+D = TypeVar("D", bound=Daemon)
 P = TypeVar("P", bound=Process)
 
 
@@ -72,6 +74,12 @@ class Servers:
     def process(self, *argv: str, env: Mapping[str, str] | None = None) -> Process:
         """Any other program."""
         return self._started(Process(argv, self.directory, environment(env)))
+
+    def daemon(self, kind: type[D], *args: str) -> D:
+        """A server that rules ask (tests.servers.services), started; it may be stopped and started meanwhile."""
+        daemon = kind(self.directory, *args)
+        self._cleanups.append(daemon.stop)
+        return daemon
 
     def node(self, handler: Handler, address: str = "127.0.0.1:0") -> Node:
         """A scripted node."""

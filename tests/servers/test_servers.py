@@ -10,7 +10,10 @@ import pytest
 from tests.servers import (
     Client,
     Connection,
+    Daemon,
     End,
+    Memcached,
+    Redis,
     Servers,
     SteadyLoad,
     answer,
@@ -126,3 +129,48 @@ def test_the_c_fastrouter_runs_as_an_oracle(servers: Servers) -> None:
     router = servers.fastrouter(config=config)
     assert fetch(router.address).body == b"through C"
     assert len(router.wait_for_workers(1)) == 1
+
+
+@pytest.mark.parametrize("kind", [Memcached, Redis])
+def test_a_daemon_goes_and_comes_back_at_the_same_address(
+    servers: Servers, kind: type[Memcached] | type[Redis]
+) -> None:
+    daemon = servers.daemon(kind)
+    address, before = daemon.address, daemon.pid
+    daemon.set("name", b"value\r\nof two lines")
+    assert daemon.get("name") == b"value\r\nof two lines"
+    daemon.stop()
+    daemon.stop()
+    assert not is_listening(address)
+    assert not daemon.running
+    daemon.start()
+    assert (daemon.address, daemon.get("name")) == (address, None)
+    assert daemon.pid != before
+    daemon.kill()
+    wait_until(lambda: not daemon.running, 10, "it is dead")
+    daemon.start()
+    assert daemon.get("other") is None
+
+
+def test_a_frozen_daemon_takes_connections_and_says_nothing(servers: Servers) -> None:
+    memcached = servers.daemon(Memcached)
+    with memcached.frozen(), pytest.raises(TimeoutError):
+        memcached.converse(b"version\r\n", deadline=0.2)
+    assert memcached.converse(b"version\r\n").startswith(b"VERSION")
+    with socket.create_connection(("127.0.0.1", memcached.port)):
+        wait_until(lambda: memcached.connections() == 1, 10, "its connection is counted")
+    memcached.freeze()  # the fixture stops it all the same
+
+
+def test_a_daemon_that_does_not_start_shows_its_log(servers: Servers) -> None:
+    class Wrong(Daemon):
+        name = "wrong"
+
+        def argv(self) -> list[str]:
+            return [sys.executable, "-c", "print('out of order')"]
+
+        def answers(self) -> bool:
+            return self.converse(b"x") == b"y"
+
+    with pytest.raises(AssertionError, match=r"(?s)wrong ended with 0.*out of order"):
+        servers.daemon(Wrong)
