@@ -28,6 +28,7 @@ MODULES = (
     "uwsgirouter.worker.record",
     "uwsgirouter.worker.state",
     "uwsgirouter.worker.session",
+    "uwsgirouter.worker.observer",
     "uwsgirouter.worker.arrival",
     "uwsgirouter.worker.listener",
     "uwsgirouter.rules.head",

@@ -15,13 +15,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from uwsgirouter.errors import ProtocolError
-from uwsgirouter.protocol.packet import with_variable
+from uwsgirouter.protocol.packet import value_of, with_variable
 from uwsgirouter.worker.record import Record
 
 if TYPE_CHECKING:
     from uwsgirouter.protocol.answers import Cause
     from uwsgirouter.worker.session import Session
-    from uwsgirouter.worker.state import SessionState
 
 Sink = Callable[["Session", Record], None]
 
@@ -30,17 +29,23 @@ _ID = re.compile(rb"[!#-;=?-~]{1,128}")
 """What an id from outside may be: printable, nothing that ends a field of a log or begins a tag."""
 
 
+def acceptable(given: bytes) -> bytes:
+    """``given`` if it may be an id, else nothing."""
+    return given if given and _ID.fullmatch(given) is not None else b""
+
+
 class Ids:
     """Request ids of one worker: those that requests bring, and new ones."""
+
+    __slots__ = ("_count", "_prefix")
 
     def __init__(self) -> None:
         self._prefix = os.urandom(8).hex().encode()
         self._count = int.from_bytes(os.urandom(4), "big")
 
-    def of(self, session: SessionState) -> bytes:
-        """The id that the request brings; empty when it has none, or one that no log can hold."""
-        given = session.first_variable(ID_VARIABLE) if session.packet else b""
-        return given if given and _ID.fullmatch(given) is not None else b""
+    def of(self, packet: bytes, end: int) -> bytes:
+        """The id that a packet which was scanned brings; empty when it has none, or one that no log can hold."""
+        return acceptable(value_of(packet, end, ID_VARIABLE))
 
     def new(self) -> bytes:
         """32 hexadecimal digits that no other request has."""
@@ -73,7 +78,7 @@ class Observer:
         session.record = Record(self.keeps_head)
         if not self._passes_ids:
             return
-        session.request_id = self._ids.of(session)
+        session.request_id = self._ids.of(session.packet, session.end)
         if not session.request_id:
             session.request_id = self._ids.new()
             try:

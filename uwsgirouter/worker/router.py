@@ -26,7 +26,7 @@ from uwsgirouter.worker.asking import Ask, Asking
 from uwsgirouter.worker.choice import Choice
 from uwsgirouter.worker.common import FRESH_DELAY, Common
 from uwsgirouter.worker.disk import Disk
-from uwsgirouter.worker.observer import Ids, Observer
+from uwsgirouter.worker.observer import ID_VARIABLE, Ids, Observer, acceptable
 from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.vassals import Vassals
 
@@ -265,7 +265,7 @@ class Router(Common):
     def identify(self, session: Session) -> bytes:
         """What logs and the failure page call its request."""
         if not session.request_id:
-            session.request_id = self._ids.of(session) or self._ids.new()
+            session.request_id = acceptable(session.variable(ID_VARIABLE)) or self._ids.new()
         return session.request_id
 
     def failed(self, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:

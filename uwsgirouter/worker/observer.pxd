@@ -1,0 +1,28 @@
+# C types for the compiled form of observer.py; the Python source is the program (see uwsgirouter/compiled.py).
+
+from uwsgirouter.protocol.packet cimport value_of, with_variable
+from uwsgirouter.worker.record cimport Record
+from uwsgirouter.worker.state cimport SessionState
+
+cpdef bytes acceptable(bytes given)
+
+cdef class Ids:
+    cdef bytes _prefix
+    cdef long long _count
+
+    cpdef bytes of(self, bytes packet, Py_ssize_t end)
+    cpdef bytes new(self)
+
+cdef class Observer:
+    cdef Ids _ids
+    cdef bint _passes_ids
+    cdef public bint keeps_head
+    cdef public list sinks
+    cdef public object tallies
+
+    @cython.locals(packet=bytes)
+    cpdef begin(self, SessionState session)
+    @cython.locals(record=Record)
+    cpdef left(self, SessionState session)
+    @cython.locals(record=Record)
+    cpdef over(self, SessionState session)
