@@ -17,7 +17,7 @@ INTERIM = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
 def shown(pieces: list[bytes], keeps_head: bool) -> Record:
     record = Record(keeps_head)
     for piece in pieces:
-        record.show(memoryview(piece))
+        record.show(piece)
     return record
 
 

@@ -2,7 +2,7 @@
 
 cimport cython
 
-cdef tuple _NAMES
+cdef tuple _NAMES, _BYTES
 cdef bytes _INITIALS
 cdef int _HOST, _SERVER, _UPGRADE, _LENGTH, _KEY
 
@@ -18,5 +18,8 @@ cpdef bytes value_of(bytes data, Py_ssize_t end, bytes name)
 @cython.locals(position=Py_ssize_t, end=Py_ssize_t, start=Py_ssize_t, at=Py_ssize_t, view="const unsigned char *",
                found=dict, name=bytes)
 cpdef dict values_of(bytes packet, object names)
+
+@cython.locals(size=Py_ssize_t, whole=Py_ssize_t, view="const unsigned char *")
+cpdef bytes with_appended(bytes data, Py_ssize_t end, bytes encoded)
 
 cpdef bytes with_variable(bytes packet, bytes name, bytes value)

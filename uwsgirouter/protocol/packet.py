@@ -49,6 +49,9 @@ _INITIALS = bytes(name[0] if name else 0 for name in _NAMES)
 """By the size of a name, the first byte that it has when it is wanted (0: none of that size is)."""
 
 
+_BYTES = tuple(bytes((number,)) for number in range(256))
+
+
 def encode_packet(variables: Iterable[tuple[bytes, bytes]], modifier1: int = 0, modifier2: int = 0) -> bytes:
     """A complete packet. Raises :class:`ProtocolError` for a block over 65,535 bytes or an empty name."""
     parts: list[bytes] = []
@@ -71,6 +74,21 @@ def with_variable(packet: bytes, name: bytes, value: bytes) -> bytes:
         raise ProtocolError("too large", f"{size} bytes of variables, at most {BLOCK_MAX}")
     header = _HEADER.pack(packet[0], size, packet[3])
     return b"".join((header, packet[HEADER_SIZE:], _U16.pack(len(name)), name, _U16.pack(len(value)), value))
+
+
+def with_appended(data: bytes, end: int, encoded: bytes) -> bytes:
+    """``data`` (a packet that ends at ``end``, and what came behind it) with ``encoded`` variables at the packet's end.
+
+    As it is when the packet has no room for them.
+    """
+    size = end - HEADER_SIZE + len(encoded)
+    if size > BLOCK_MAX:
+        return data
+    view, whole = data, len(data)  # view is a pointer in the compiled form
+    low, high = _BYTES[size & 255], _BYTES[size >> 8]
+    if end == whole:
+        return b"".join((view[:1], low, high, view[3:end], encoded))
+    return b"".join((view[:1], low, high, view[3:end], encoded, view[end:whole]))
 
 
 def decode_header(data: bytes) -> tuple[int, int, int]:

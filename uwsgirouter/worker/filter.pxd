@@ -18,7 +18,7 @@ cdef class Filter(Pump):
     cdef bint _is_over, _passes
 
     cpdef start(self, bytes pending=*)
-    cpdef seen(self, Py_ssize_t count)
+    cpdef bytes seen(self, Py_ssize_t count)
     cpdef stop(self)
     @cython.locals(data=bytes)
     cpdef on_readable(self)

@@ -65,7 +65,7 @@ class Filter(Pump):
             self._outlet().put([pending])
         self._push()
 
-    def seen(self, count: int) -> memoryview | None:
+    def seen(self, count: int) -> bytes | None:
         """None: what goes to the client is what the rules made of it."""
         return None
 

@@ -83,7 +83,7 @@ class Heading:
             session.sink_failed(pump, error)
             return False
         if session.record is not None:
-            session.record.show(memoryview(data))
+            session.record.show(data)
         if sent == end:
             self._head = self._head[end:]
             session.moved(pump, end)
@@ -91,7 +91,7 @@ class Heading:
         # A client that does not even take this: it has to do without the line.
         rest, count = self._head[sent:], len(self._head)
         if session.record is not None:
-            session.record.show(memoryview(self._head[end:]))
+            session.record.show(self._head[end:])
         self._go_on()
         session.moved(pump, count)
         pump.at = 0
@@ -109,7 +109,7 @@ class Heading:
             data = status + newline + self._line + rest
         self._go_on()
         if session.record is not None:
-            session.record.show(memoryview(self._head))
+            session.record.show(self._head)
         session.moved(self._pump, len(data))
         self._pump.at = 0
         self._pump.start(data)

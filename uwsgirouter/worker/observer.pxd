@@ -1,16 +1,22 @@
 # C types for the compiled form of observer.py; the Python source is the program (see uwsgirouter/compiled.py).
 
-from uwsgirouter.protocol.packet cimport value_of, with_variable
+cimport cython
+
+from uwsgirouter.protocol.packet cimport value_of, with_appended
 from uwsgirouter.worker.record cimport Record
 from uwsgirouter.worker.state cimport SessionState
 
 cpdef bytes acceptable(bytes given)
 
+cdef bytes _NAMED
+cdef tuple _DIGITS
+
 cdef class Ids:
-    cdef bytes _prefix
-    cdef long long _count
+    cdef bytes _prefix, _stem
+    cdef long long _count, _high
 
     cpdef bytes of(self, bytes packet, Py_ssize_t end)
+    @cython.locals(low=Py_ssize_t)
     cpdef bytes new(self)
 
 cdef class Observer:

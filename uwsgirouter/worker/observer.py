@@ -14,8 +14,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
-from uwsgirouter.errors import ProtocolError
-from uwsgirouter.protocol.packet import value_of, with_variable
+from uwsgirouter.protocol.packet import value_of, with_appended
 from uwsgirouter.worker.record import Record
 
 if TYPE_CHECKING:
@@ -27,6 +26,11 @@ Sink = Callable[["Session", Record], None]
 ID_VARIABLE = b"HTTP_X_REQUEST_ID"
 _ID = re.compile(rb"[!#-;=?-~]{1,128}")
 """What an id from outside may be: printable, nothing that ends a field of a log or begins a tag."""
+_MADE = 32
+"""Bytes of an id that is made here."""
+_NAMED = len(ID_VARIABLE).to_bytes(2, "little") + ID_VARIABLE + _MADE.to_bytes(2, "little")
+"""What stands before one in a packet."""
+_DIGITS = tuple(b"%02x" % number for number in range(256))
 
 
 def acceptable(given: bytes) -> bytes:
@@ -37,11 +41,14 @@ def acceptable(given: bytes) -> bytes:
 class Ids:
     """Request ids of one worker: those that requests bring, and new ones."""
 
-    __slots__ = ("_count", "_prefix")
+    __slots__ = ("_count", "_high", "_prefix", "_stem")
 
     def __init__(self) -> None:
         self._prefix = os.urandom(8).hex().encode()
-        self._count = int.from_bytes(os.urandom(4), "big")
+        self._count = 0
+        self._high = int.from_bytes(os.urandom(4), "big")
+        self._stem = b""
+        """All of an id but its last two digits."""
 
     def of(self, packet: bytes, end: int) -> bytes:
         """The id that a packet which was scanned brings; empty when it has none, or one that no log can hold."""
@@ -49,8 +56,12 @@ class Ids:
 
     def new(self) -> bytes:
         """32 hexadecimal digits that no other request has."""
+        low = self._count & 255
+        if not low:
+            self._high += 1
+            self._stem = self._prefix + b"%014x" % self._high
         self._count += 1
-        return b"%s%016x" % (self._prefix, self._count)
+        return self._stem + _DIGITS[low]
 
 
 class Tallies(Protocol):
@@ -81,12 +92,9 @@ class Observer:
         session.request_id = self._ids.of(session.packet, session.end)
         if not session.request_id:
             session.request_id = self._ids.new()
-            try:
-                packet = with_variable(session.packet[: session.end], ID_VARIABLE, session.request_id)
-            except ProtocolError:
-                return  # the packet has no room for it: the node is not told
-            session.packet = packet + session.packet[session.end :]
-            session.end = len(packet)
+            packet = with_appended(session.packet, session.end, _NAMED + session.request_id)
+            session.end += len(packet) - len(session.packet)  # 0 when it has no room: the node is not told
+            session.packet = packet
 
     def left(self, session: Session) -> None:
         """``session`` leaves its node, or a second has passed: its bytes so far go to the node's tallies."""

@@ -1,6 +1,13 @@
 # C types for the compiled form of record.py; the Python source is the program (see uwsgirouter/compiled.py).
 
+cimport cython
+
 from uwsgirouter.worker.relay cimport Pump
+
+cdef int _STATUS_END, _INTERIM, _H, _SLASH, _ZERO, _NINE
+
+@cython.locals(view="const unsigned char *", number=int, at=int)
+cpdef int status_of(bytes line) except -1
 
 cdef class Record:
     cdef public double began, sought, dialled, connected, first, ended
@@ -16,6 +23,8 @@ cdef class Record:
     cpdef dial(self)
     cpdef sent(self, Py_ssize_t count)
     cpdef came(self, Py_ssize_t count, Pump pump)
-    cpdef show(self, data)
+    @cython.locals(line=bytes)
+    cdef bint _glances(self, Pump pump, Py_ssize_t count) except -1
+    cpdef show(self, bytes data)
     cdef bint _skips_interim(self, bytes data) except -1
     cdef _look_no_more(self)

@@ -19,6 +19,7 @@ HEAD_MOST = 65536
 _STATUS_END = 12
 """``HTTP/1.1 200`` has so many bytes."""
 _INTERIM = ord("1")
+_H, _SLASH, _ZERO, _NINE = b"H/09"
 _SWITCHING = 101
 
 
@@ -101,22 +102,29 @@ class Record:
         self.tx += count
         if not self.first and count:
             self.first = monotonic()
-        if self._looks:
+        if self._looks and not self._glances(pump, count):
             data = pump.seen(count)
             if data is None:
                 self._looks = False  # rules see it, and know its status
             else:
                 self.show(data)
 
-    def show(self, data: memoryview) -> None:
+    def _glances(self, pump: Pump, count: int) -> bool:
+        """Whether the status is known by the first bytes, as it mostly is, and wanted alone."""
+        if self.keeps_head or self._partial or count < _STATUS_END:
+            return False
+        line = pump.seen(_STATUS_END)
+        if line is None or len(line) < _STATUS_END or line[9] == _INTERIM:
+            return False
+        self.status = status_of(line)
+        self._looks = False
+        return True
+
+    def show(self, data: bytes) -> None:
         """The next bytes of a response whose status, or head, is not known yet."""
         if not self._looks:
             return
-        if not self._partial and not self.keeps_head and len(data) >= _STATUS_END and data[9] != _INTERIM:
-            self.status = status_of(bytes(data[:_STATUS_END]))
-            self._looks = False
-            return
-        self._partial += bytes(data[: HEAD_MOST - len(self._partial)])
+        self._partial += data[: HEAD_MOST - len(self._partial)]
         while len(self._partial) >= _STATUS_END and self._skips_interim(self._partial):
             pass
 
@@ -143,5 +151,12 @@ class Record:
 
 def status_of(line: bytes) -> int:
     """The status in the first bytes of a response; 0 when they are no HTTP."""
-    digits = line[9:12]
-    return int(digits) if line[:5] == b"HTTP/" and digits.isdigit() else 0
+    view = line  # a pointer in the compiled form
+    if len(line) < _STATUS_END or view[0] != _H or view[4] != _SLASH:
+        return 0
+    number = 0
+    for at in range(9, 12):
+        if not _ZERO <= view[at] <= _NINE:
+            return 0
+        number = 10 * number + view[at] - _ZERO
+    return number

@@ -17,7 +17,7 @@ cdef class Pump:
     cdef public KernelStream sink, source
 
     cpdef start(self, bytes pending=*)
-    cpdef seen(self, Py_ssize_t count)
+    cpdef bytes seen(self, Py_ssize_t count)
     cpdef stop(self)
     cpdef on_readable(self)
     cpdef write(self, data, Py_ssize_t count)

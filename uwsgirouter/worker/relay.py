@@ -98,11 +98,11 @@ class Pump:
             readable = self._readable = self._loop.io(self.source.fileno(), _READ)
             readable.start(self.on_readable)
 
-    def seen(self, count: int) -> memoryview | None:
+    def seen(self, count: int) -> bytes | None:
         """The ``count`` bytes that were just read; None when they are not to be seen."""
         if self._bulk is not None:
             return None
-        return self._scratch[self.at : self.at + count] if self.at >= 0 else self._scratch[:0]
+        return bytes(self._scratch[self.at : self.at + count]) if self.at >= 0 else b""
 
     def stop(self) -> None:
         """Let go of the watchers; no call to the session follows."""
