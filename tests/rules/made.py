@@ -81,7 +81,7 @@ class PlayHost:
     def aside(self, call: Callable[[], T]) -> T:
         return call()
 
-    def ask(self, service: Service[C], call: Callable[[C], T]) -> T:
+    def ask(self, service: Service[C], call: Callable[[C], T], once: bool = False) -> T:
         """A new connection for each call, without a thread."""
         try:
             connection = service.connect(TIMING)
@@ -91,6 +91,13 @@ class PlayHost:
                 service.close(connection)
         except service.failures as error:
             raise ServiceDown(f"{service.name}: {error}") from None
+
+    def hand(self, service: Service[C], call: Callable[[C], object], what: str) -> None:
+        """At once."""
+        try:
+            self.ask(service, call)
+        except ServiceDown as error:
+            self.complain(f"{what}: {error}".encode())
 
 
 @dataclass

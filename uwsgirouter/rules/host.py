@@ -39,10 +39,15 @@ class Host(Protocol):
         wait.
         """
 
-    def ask(self, service: Service[C], call: Callable[[C], T]) -> T:
+    def ask(self, service: Service[C], call: Callable[[C], T], once: bool = False) -> T:
         """``call(connection)`` with a connection of another server, in one of its threads. May wait, for a bounded
         time. Raises :class:`~uwsgirouter.rules.service.ServiceDown`.
+
+        ``once``: it is not made again on a new connection when the server had closed the one that lay idle.
         """
+
+    def hand(self, service: Service[C], call: Callable[[C], object], what: str) -> None:
+        """The same without waiting for it. That it was not done is a line of the log, which begins with ``what``."""
 
     def log(self, text: bytes) -> None:
         """A line of the log, as a rule wants it (control characters are made visible)."""

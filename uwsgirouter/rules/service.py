@@ -52,8 +52,11 @@ class Service(Generic[C]):
 
     ``connect(timing)`` opens a connection, blocking for at most ``timing.connect`` seconds; what it returns must give
     up any operation after ``timing.answer`` seconds by itself. ``close(connection)`` ends it. ``failures`` are the
-    exceptions that mean that the connection is no good any more; any other exception is the action's own business,
-    and the connection is kept.
+    exceptions that mean that the service did not answer. Whatever a call raises, the connection is closed, unless it
+    is a RouterError, which is the action's own word about an answer.
+
+    A call that fails at once on a connection that lay idle is made once more on a new one: servers close those. A call
+    that must not be repeated is asked with ``once``.
     """
 
     name: str

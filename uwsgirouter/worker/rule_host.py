@@ -61,7 +61,8 @@ class RuleHost:
                 seconds("service-connect-timeout"),
                 seconds("service-timeout"),
                 self._settings.number("service-connections"),
-            )
+            ),
+            log.say,
         )
 
     @property
@@ -86,9 +87,13 @@ class RuleHost:
         result: T = gevent.get_hub().threadpool.apply(call)
         return result
 
-    def ask(self, service: Service[C], call: Callable[[C], T]) -> T:
+    def ask(self, service: Service[C], call: Callable[[C], T], once: bool = False) -> T:
         """Have another server answer; see worker/services.py."""
-        return self._services.ask(service, call)
+        return self._services.ask(service, call, once)
+
+    def hand(self, service: Service[C], call: Callable[[C], object], what: str) -> None:
+        """The same, without waiting for it."""
+        self._services.hand(service, call, lambda why: self._complain(f"{what}: {why}", time.monotonic()))
 
     def rpc(self, name: bytes, arguments: Sequence[bytes]) -> bytes | None:
         """What a function of the scripts returns; None when there is none, or it fails."""
@@ -119,7 +124,9 @@ class RuleHost:
     def tick(self) -> None:
         """Called every second."""
         self._alarms.tick()
+        self._services.tick()
 
     def close(self) -> None:
         """The worker leaves."""
         self._alarms.close()
+        self._services.close()
