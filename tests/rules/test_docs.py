@@ -3,13 +3,16 @@
 An example is an ```ini block and the ```test blocks behind it; a ```python block before it is a script. In a test,
 ``GET /path [Header: value] -> status`` asks, and the lines under it say what came of it: a header of the answer,
 ``| text`` in its body, ``> NAME=value`` as the application got it, ``log: text`` in the log.
+
+An example that names a server (SERVERS) has a real one: it is started for the first example that needs it, and its
+address takes the place of the one in the text.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +20,8 @@ from types import ModuleType
 import pytest
 
 from tests.rules.made import Playground, PlayHost, Reply
+from tests.servers import Servers
+from tests.servers.services import Memcached, Redis
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.specs import cache_specs
 from uwsgirouter.rules import parts
@@ -25,6 +30,12 @@ from uwsgirouter.settings.metering import metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs" / "routing.md", *sorted((ROOT / "docs" / "routing").glob("*.md"))]
+
+SERVERS: dict[str, Callable[[Servers], str]] = {
+    "127.0.0.1:11211": lambda servers: servers.daemon(Memcached).address,
+    "127.0.0.1:6379": lambda servers: servers.daemon(Redis).address,
+}
+"""What a page calls a server, and what starts one and gives its address."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
@@ -60,12 +71,38 @@ def examples(page: Path) -> Iterator[Example]:
 ALL = [example for page in PAGES if page.exists() for example in examples(page)]
 
 
+class Addresses:
+    """The servers of SERVERS that were needed so far."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self._known: dict[str, str] = {}
+
+    def put(self, text: str) -> str:
+        """``text`` with the addresses of real servers."""
+        for name, start in SERVERS.items():
+            if name in text:
+                if name not in self._known:
+                    self._known[name] = start(self._servers)
+                text = text.replace(name, self._known[name])
+        return text
+
+
+@pytest.fixture(scope="module")
+def addresses() -> Iterator[Addresses]:
+    servers = Servers()
+    try:
+        yield Addresses(servers)
+    finally:
+        servers.close()
+
+
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.name)
-def test_an_example(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_example(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: Addresses) -> None:
     assert example.rules, "there is no ```ini block before it"
     monkeypatch.chdir(ROOT)
     host = PlayHost(functions=functions(example.script, monkeypatch))
-    play = Playground(example.rules, host)
+    play = Playground(addresses.put(example.rules), host)
     memory = MetricMemory()
     host.metrics = memory.configure(metrics(play.settings))
     host.caches = Caches(cache_specs(play.settings), str(tmp_path))
