@@ -109,6 +109,7 @@ def test_it_is_private_and_goes_with_the_router(servers: Servers) -> None:
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(path)  # a dead router's
     router = servers.router(config=text)
+    router.wait_for_log("control socket bound")
     status = os.stat(path)
     assert (stat.S_IMODE(status.st_mode), status.st_uid) == (0o600, os.geteuid())
     second = text.replace(router.address, local()).replace(router.server, local())

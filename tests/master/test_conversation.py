@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from uwsgirouter.master.conversation import (
+    ALIVE,
+    ALIVE_SECONDS,
     ANSWER_SECONDS,
     IDLE_SECONDS,
     LINE_MAX,
@@ -103,3 +105,100 @@ def test_each_phase_has_its_time() -> None:
         talk.sent(len(talk.out), 22.0)
     talk.sent(0, 23.0)
     assert (talk.phase, talk.deadline) == (Phase.IDLE, 23.0 + IDLE_SECONDS)
+
+
+# -- answers that go on --------------------------------------------------------------------------------------------
+
+
+class Newspaper:
+    """An answer that goes on: what is put into ``news`` comes, until ``over``."""
+
+    def __init__(self) -> None:
+        self.news: list[bytes] = []
+        self.over = False
+        self.closed = False
+
+    def __call__(self, line: bytes) -> Iterator[bytes | None]:
+        try:
+            while not self.over or self.news:
+                yield self.news.pop(0) if self.news else None
+            yield b"end"
+        finally:
+            self.closed = True
+
+
+def following() -> tuple[Newspaper, Conversation]:
+    paper = Newspaper()
+    talk = Conversation(paper, complain, 0.0)
+    talk.feed(b"news\n", 0.0)
+    assert talk.compose() == b""
+    talk.sent(0, 0.0)
+    assert talk.follows and talk.wants_input
+    return paper, talk
+
+
+def taken(talk: Conversation, now: float) -> bytes:
+    said = b""
+    while talk.look(now) or talk.out:
+        said += talk.out
+        talk.sent(len(talk.out), now)
+    return said
+
+
+def test_what_is_new_comes_when_it_is_there() -> None:
+    paper, talk = following()
+    assert taken(talk, 1.0) == b""
+    paper.news += [b"one", b"two"]
+    assert taken(talk, 2.0) == b"one\ntwo\n"
+    assert talk.follows
+
+
+def test_silence_says_that_it_is_alive() -> None:
+    _, talk = following()
+    assert taken(talk, ALIVE_SECONDS - 1) == b""
+    assert taken(talk, ALIVE_SECONDS) == ALIVE
+    assert taken(talk, ALIVE_SECONDS + 1) == b""
+    assert talk.deadline > 10 * ALIVE_SECONDS / 2, "who takes it all is never late"
+
+
+def test_an_answer_that_ends_makes_room_for_the_next() -> None:
+    paper, talk = following()
+    paper.over = True
+    paper.news.append(b"last")
+    assert talk.look(1.0)
+    assert drain(talk) == b"last\nend\n"
+    assert talk.phase is Phase.IDLE and paper.closed
+
+
+def test_another_request_ends_the_news() -> None:
+    paper, talk = following()
+    talk.feed(b"again\n", 1.0)
+    assert paper.closed
+    talk.compose()
+    assert talk.follows
+
+
+def test_a_peer_that_ends_ends_the_news() -> None:
+    paper, talk = following()
+    talk.feed(b"", 1.0)
+    assert paper.closed and talk.over
+
+
+def test_who_has_ended_gets_what_there_is() -> None:
+    paper = Newspaper()
+    paper.news.append(b"old")
+    talk = Conversation(paper, complain, 0.0)
+    talk.feed(b"news", 0.0)
+    talk.feed(b"", 0.0)
+    assert drain(talk) == b"old\n"
+    assert talk.over and paper.closed
+
+
+def test_a_peer_that_takes_nothing_is_late() -> None:
+    paper, talk = following()
+    paper.news.append(b"one")
+    assert talk.look(1.0)
+    assert not talk.wants_input
+    before = talk.deadline
+    talk.look(500.0)
+    assert talk.deadline == before

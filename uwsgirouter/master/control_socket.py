@@ -15,11 +15,11 @@ import socket
 import struct
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from uwsgirouter.log import Log, Throttle
-from uwsgirouter.master.conversation import Conversation
+from uwsgirouter.master.conversation import Conversation, Lines
 from uwsgirouter.master.sockets import Bound
 from uwsgirouter.protocol.control import Trouble, complaint
 
@@ -41,7 +41,7 @@ class Peer(NamedTuple):
     gid: int
 
 
-Answer = Callable[[bytes, Peer], Iterator[bytes]]
+Answer = Callable[[bytes, Peer], Lines]
 
 
 class ControlSocket:
@@ -66,6 +66,12 @@ class ControlSocket:
         if bound is not None:
             self._selector.register(bound.sock, selectors.EVENT_READ, self._accept)
             self._log.line(f"uwsgirouter control socket bound to {bound.name}")
+
+    def pass_on(self, now: float) -> None:
+        """Called in each pass of the loop: those who follow get what is new."""
+        for connection in list(self._connections):
+            if connection.talk.follows and connection.talk.look(now):
+                self._step(connection)
 
     def tick(self, now: float) -> None:
         """Once a second: show out whose time is over."""
@@ -156,6 +162,7 @@ class ControlSocket:
         self._connections.discard(connection)
         self._selector.unregister(connection.sock)
         connection.sock.close()
+        connection.talk.drop()
 
 
 class _Connection:
