@@ -2,7 +2,7 @@
 
 cdef class Exchange:
     cdef public object table, host, key, node, target, chosen, broken, cause, jump, log_request, patience, directory
-    cdef public object chain
+    cdef public object chain, steps
     cdef public bytes packet
     cdef public dict subjects, logvars, collected
     cdef public int changes, depth, running

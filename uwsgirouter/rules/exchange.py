@@ -9,6 +9,7 @@ at any time.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -73,6 +74,7 @@ class Exchange:
         "packet",
         "patience",
         "running",
+        "steps",
         "subjects",
         "table",
         "target",
@@ -114,6 +116,8 @@ class Exchange:
         """How many chains have run for this request."""
         self.chain = ChainName.REQUEST
         """The chain that runs, or ran last."""
+        self.steps: Callable[[str], None] | None = None
+        """Who is told of each rule that acts; None: nobody wants to know."""
         self.running = 0
         """The chains that run now, within each other: a bit each."""
         self.collected: dict[bytes, bytes] = {}

@@ -17,7 +17,7 @@ from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.protocol.packet import decode_vars, scan
 from uwsgirouter.worker.body import Buffering
 from uwsgirouter.worker.phases import Phase
-from uwsgirouter.worker.seeking import cannot_map, look, seek
+from uwsgirouter.worker.seeking import cannot_map, look, seek, tell_candidates
 from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.state import STREAMING
 
@@ -82,7 +82,7 @@ class Arrival(Session):
             return
         came = len(data) - end
         if router.observer is not None:
-            router.observer.begin(self)
+            router.observer.begin(self, key)
             end = self.end
         if length < 0 and not upgrade and self._has_no_body():
             length = 0
@@ -146,6 +146,8 @@ class Arrival(Session):
         except (BadKey, BadTarget) as error:
             cannot_map(self, error)
             return
+        if self.record is not None and self.record.steps is not None:
+            tell_candidates(self, slot)
         if slot is None:
             node = None
         else:

@@ -31,7 +31,7 @@ from uwsgirouter.settings.mapping_checks import TABLED, way
 from uwsgirouter.worker.bugs import session_in, session_of
 from uwsgirouter.worker.listener import Listener
 from uwsgirouter.worker.mapping import Mapping, direct_nodes
-from uwsgirouter.worker.observer import Ids
+from uwsgirouter.worker.observer import Ids, Observer
 from uwsgirouter.worker.observing import observer_of
 from uwsgirouter.worker.post import Post
 from uwsgirouter.worker.queue import Queue
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from uwsgirouter.worker.routed import Rules
     from uwsgirouter.worker.rule_host import RuleHost
     from uwsgirouter.worker.scripts import Scripts
+    from uwsgirouter.worker.tracing import Tracing
 
 STOPPED = 0
 """Exit status after a drain or a stop."""
@@ -85,6 +86,7 @@ class Worker:
         self.duty = Duty.STARTING
         self._title = ""
         self._host: RuleHost | None = None
+        self._tracing: Tracing | None = None
         self.done = Event()
         self._inflight = InFlight(post.counters, post.row)
         self._cells = post.counters.row(post.row)
@@ -93,7 +95,7 @@ class Worker:
         direct = direct_nodes(settings)
         mapping = Mapping(settings, self.table, direct, post.caches, self.log, post.number)
         mapper = mapping.choose(post.announced)
-        ids = Ids()
+        ids = self._ids = Ids()
         self.router = Router(
             settings,
             self.table,
@@ -224,6 +226,19 @@ class Worker:
         self._unanswered.stop()
         self.drain(last=False)
 
+    def trace(self, token: int, key: bytes, count: int) -> None:
+        """Tell the master what is decided for the next ``count`` requests of ``key``."""
+        if self._tracing is None:
+            from uwsgirouter.worker.tracing import Tracing
+
+            self._tracing = Tracing(self.router, lambda: Observer(self._ids, False), self.uplink.send)
+        self._tracing.begin(token, key, count)
+
+    def untrace(self, token: int) -> None:
+        """No more of them."""
+        if self._tracing is not None:
+            self._tracing.end(token)
+
     # -- the clock ------------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
@@ -232,6 +247,8 @@ class Worker:
         self.table.balancing.grow()
         self.router.tick()
         self._long_lived.look(len(self.table.nodes))
+        if self._tracing is not None:
+            self._tracing.tick()
         if self._host is not None:
             self._host.tick()
         self._show()

@@ -22,12 +22,12 @@ cdef class Ids:
 cdef class Observer:
     cdef Ids _ids
     cdef bint _passes_ids
-    cdef public bint keeps_head
+    cdef public bint keeps_head, traces
     cdef public list sinks
     cdef public object tallies
 
-    @cython.locals(packet=bytes)
-    cpdef begin(self, SessionState session)
+    @cython.locals(packet=bytes, record=Record)
+    cpdef begin(self, SessionState session, bytes key)
     @cython.locals(record=Record)
     cpdef left(self, SessionState session)
     @cython.locals(record=Record)

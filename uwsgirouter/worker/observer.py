@@ -74,7 +74,7 @@ class Tallies(Protocol):
 class Observer:
     """What one worker observes. ``passes_ids``: a request without an id gets one, and its node is told."""
 
-    __slots__ = ("_ids", "_passes_ids", "keeps_head", "sinks", "tallies")
+    __slots__ = ("_ids", "_passes_ids", "keeps_head", "sinks", "tallies", "traces")
 
     def __init__(self, ids: Ids, passes_ids: bool) -> None:
         self._ids = ids
@@ -83,10 +83,15 @@ class Observer:
         self.keeps_head = False
         """Whether a sink wants the heads of responses."""
         self.tallies: Tallies | None = None
+        self.traces = False
+        """Whether somebody wants to know what is decided, step by step."""
 
-    def begin(self, session: Session) -> None:
-        """The packet of ``session`` is here and well-formed."""
-        session.record = Record(self.keeps_head)
+    def begin(self, session: Session, key: bytes) -> None:
+        """The packet of ``session`` is here and well-formed; its own key is ``key``."""
+        record = session.record = Record(self.keeps_head)
+        record.key = key
+        if self.traces:
+            record.steps = []
         if not self._passes_ids:
             return
         session.request_id = self._ids.of(session.packet, session.end)

@@ -20,7 +20,8 @@ cdef class Record:
     cdef bint _looks
     cdef bytes _partial
 
-    cpdef dial(self)
+    cpdef step(self, str text)
+    cpdef dial(self, node)
     cpdef sent(self, Py_ssize_t count)
     cpdef came(self, Py_ssize_t count, Pump pump)
     @cython.locals(line=bytes)

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from uwsgirouter.model.node import Node
     from uwsgirouter.worker.relay import Pump
 
 HEAD_MOST = 65536
@@ -24,7 +25,8 @@ _SWITCHING = 101
 
 
 class Record:
-    """Monotonic seconds, bytes, and words for the log. ``steps``: what a trace collects, None without one."""
+    """Monotonic seconds, bytes, and words for the log. ``steps``: what a trace collects (seconds since the
+    beginning, and what was decided), None without one."""
 
     __slots__ = (
         "_looks",
@@ -81,12 +83,19 @@ class Record:
         """The packet (without the body), when the session has let go of it."""
         self.head = b""
         """The first bytes of the response up to its body, if somebody wants them."""
-        self.steps: list[str] | None = None
+        self.steps: list[tuple[float, str]] | None = None
         self._partial = b""
         self._looks = True
 
-    def dial(self) -> None:
+    def step(self, text: str) -> None:
+        """Something was decided: a line of the trace, if there is one."""
+        if self.steps is not None:
+            self.steps.append((monotonic() - self.began, text))
+
+    def dial(self, node: Node) -> None:
         """An attempt begins."""
+        if self.steps is not None:
+            self.step(f"dial {node.address.text}")
         self.dialled = monotonic()
         self.connected = 0.0
         if not self.sought:
@@ -102,6 +111,7 @@ class Record:
         self.tx += count
         if not self.first and count:
             self.first = monotonic()
+            self.step("first byte of the response")
         if self._looks and not self._glances(pump, count):
             data = pump.seen(count)
             if data is None:

@@ -74,6 +74,8 @@ class Rules:
         """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
+        if session.record is not None and session.record.steps is not None:
+            exchange.steps = session.record.step
         if self._waits:
             session.phase = _RULES
             see_client(session)

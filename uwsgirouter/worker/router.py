@@ -60,6 +60,9 @@ class Told(Protocol):
     def node_wanted(self, id: int) -> None:
         """Requests wait for the vassal of node ``id``."""
 
+    def troubled(self, cause: str, key: bytes, node: str, detail: str, request: bytes) -> None:
+        """A request failed for ``cause``: one of many."""
+
 
 class Router(Common):
     """Shared by the sessions of one worker. ``cells`` and ``inflight`` are its rows of the shared memory."""
@@ -70,6 +73,7 @@ class Router(Common):
         "_asking",
         "_ids",
         "_quiet",
+        "_sampled",
         "_say",
         "_say_bad",
         "_told",
@@ -162,6 +166,7 @@ class Router(Common):
             patience = settings.seconds("subscription-queue-timeout")
             most = settings.number("subscription-queue-length")
             self.queue = choice.queue = Queue(loop, choice, patience, most, cells, waits_elsewhere)
+        self._sampled: dict[Cause, int] = {}
         self._say = Throttle(log.say, LINES_PER_SECOND)
         self._say_bad = Throttle(log.say, 1)
         self.fresh = []
@@ -245,6 +250,8 @@ class Router(Common):
     def tries_another(self, session: Session, node: Node, cause: Cause) -> None:
         """A request goes to another node after ``node``."""
         self.cells[Counter.RETRIES] += 1
+        if session.record is not None:
+            session.record.step(f"{cause.value.word} by {node.address.text}: another node is tried")
         if cause in (Cause.NODE_CLOSED, Cause.NODE_RESET):
             text = f"{cause.value.word} by {node.address.text}, key {printable(session.key)}: tried on another node"
             self._say(text, time.monotonic())
@@ -274,6 +281,7 @@ class Router(Common):
         if self.observer is not None:
             self.observer.failed(session, cause)
         self._tell("failed", session, cause, detail, node, tries)
+        self._sample(session, cause, detail, node)
 
     def aborted(self, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         """A response is cut off after its first byte."""
@@ -282,6 +290,14 @@ class Router(Common):
         if session.record is not None:
             session.record.cause = cause.value.word
         self._tell("cut off", session, cause, detail, node, tries)
+        self._sample(session, cause, detail, node)
+
+    def _sample(self, session: Session, cause: Cause, detail: str, node: Node | None) -> None:
+        """Tell the master of one failure a second of each cause: operators ask it for the last."""
+        if self._sampled.get(cause) != self.ticks:
+            self._sampled[cause] = self.ticks
+            where = node.address.text if node is not None else ""
+            self._told.troubled(cause.value.word, session.key, where, detail, self.identify(session))
 
     def _tell(self, what: str, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         where = f" node {node.address.text}" if node is not None else ""

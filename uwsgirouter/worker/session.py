@@ -68,7 +68,7 @@ class Session(SessionState):
         self.node = node
         self.phase = _CONNECT
         if self.record is not None:
-            self.record.dial()
+            self.record.dial(node)
         try:
             self._attempt(node)
         except BlockingIOError:

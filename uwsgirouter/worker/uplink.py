@@ -17,9 +17,12 @@ from uwsgirouter.errors import ProtocolError
 from uwsgirouter.model.events import Gone, Put
 from uwsgirouter.model.node import Node, State
 from uwsgirouter.model.table import RouteTable
+from uwsgirouter.protocol.control import to_bytes, to_text
 from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
 
 READ_SIZE = 1 << 18
+DETAIL_MOST = 200
+"""Characters of what was told of a failure."""
 
 
 class Orders(Protocol):
@@ -39,6 +42,12 @@ class Orders(Protocol):
 
     def orphaned(self) -> None:
         """The master is gone."""
+
+    def trace(self, token: int, key: bytes, count: int) -> None:
+        """Tell what is decided for the next ``count`` requests of ``key``."""
+
+    def untrace(self, token: int) -> None:
+        """No more of them."""
 
 
 class Uplink:
@@ -87,6 +96,10 @@ class Uplink:
         """Requests wait for the vassal of node ``id``."""
         self.send("wake", id)
 
+    def troubled(self, cause: str, key: bytes, node: str, detail: str, request: bytes) -> None:
+        """A request failed for ``cause``: one of many."""
+        self.send("trouble", cause, to_text(key), node, detail[:DETAIL_MOST], to_text(request))
+
     def send(self, *items: object) -> None:
         """Queue a message. Does not block."""
         self._out.append(encode_message(*items))
@@ -124,6 +137,13 @@ class Uplink:
             self._orders.drain(last=bool(message[1]))
         elif order == "stop":
             self._orders.stop()
+        elif order == "trace":
+            _, token, key, count = message
+            assert isinstance(token, int) and isinstance(key, str) and isinstance(count, int)
+            self._orders.trace(token, to_bytes(key), count)
+        elif order == "untrace":
+            assert isinstance(message[1], int)
+            self._orders.untrace(message[1])
 
     def _take_nodes(self, message: Message) -> None:
         _, _, snapshot, rows, gone = message
