@@ -294,7 +294,6 @@ def trial_of(site: Site) -> psutil.Process:
     return wait_until(found, DEADLINE, "a trial")  # type: ignore[return-value]
 
 
-
 @pytest.fixture
 def other(servers: Servers) -> Iterator[Site]:
     """A router that a test may end."""
