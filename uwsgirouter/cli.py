@@ -6,6 +6,7 @@ configuration or of the machine, 2 a command line that cannot be understood. The
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -13,6 +14,7 @@ from typing import NoReturn
 from uwsgirouter import __version__, compiled
 from uwsgirouter.errors import BootError, ConfigError, ConfigErrors, RouterError
 from uwsgirouter.local.requirements import means_for
+from uwsgirouter.master.handover import HANDOVER, TRIAL, BadHandover
 from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings import report
 from uwsgirouter.settings.application import is_served
@@ -32,12 +34,20 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         _complain(error)
         print("uwsgirouter: see uwsgirouter --help", file=sys.stderr)
         sys.exit(MISUSE)
-    except (ConfigError, BootError) as error:
+    except (ConfigError, BootError, BadHandover) as error:
         _complain(error)
         sys.exit(FAULT)
 
 
 def _command(argv: Sequence[str]) -> int:
+    if TRIAL in os.environ:
+        from uwsgirouter.master.trial import attempt
+
+        return attempt(argv, os.environ.pop(TRIAL))
+    if HANDOVER in os.environ:
+        from uwsgirouter.master.run import succeed
+
+        return succeed(argv, os.environ.pop(HANDOVER))
     source = Source.of_process(argv)
     if "help" in source.commands:
         print(report.help_text(), end="")

@@ -20,9 +20,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from uwsgirouter.cache.environment import delete_files
 from uwsgirouter.cache.specs import SUFFIXES, CacheSpec, file_of
@@ -95,6 +96,16 @@ class Place:
                     delete_files(path)
         except (OSError, BootError) as error:
             self._say(f"{self.path}: {error}")
+
+    def handed(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """For the program that takes the place of this master: the directory, and its lock, which is never let go."""
+        return {"path": self.path, "lock": keep(self._lock)}
+
+    def inherit(self, rows: Mapping[str, Any]) -> None:
+        """Hold what was handed over."""
+        self.path, self._lock, self._pid = str(rows["path"]), int(rows["lock"]), os.getpid()
+        if self._lock >= 0:
+            os.set_inheritable(self._lock, False)
 
     def remove(self) -> None:
         """The router ends. In a child of the master it does nothing."""

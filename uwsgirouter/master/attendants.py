@@ -24,6 +24,7 @@ from uwsgirouter.log import Log
 from uwsgirouter.master.duty import MERCY, WORDS_MOST, Duty
 from uwsgirouter.master.fleet import Respawns
 from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.handover import Keep, Rows, inherited_socket
 from uwsgirouter.protocol.messages import MessageReader, encode_message
 
 READ_SIZE = 1 << 16
@@ -141,8 +142,11 @@ class Attendants:
         upper.setblocking(False)
         attendant = Attendant(pid, duty, generation.index, upper, MessageReader(), now)
         self.members[pid] = attendant
-        self._selector.register(upper, selectors.EVENT_READ, lambda: self._on_readable(attendant))
+        self._watch(attendant)
         self._log.line(f"spawned {attendant.label}")
+
+    def _watch(self, attendant: Attendant) -> None:
+        self._selector.register(attendant.sock, selectors.EVENT_READ, lambda: self._on_readable(attendant))
 
     def _put_off(self, duty: Duty, respawns: Respawns, error: OSError, now: float) -> None:
         self._log.say(f"cannot start {duty.name}: {error.strerror}; trying again in a second")
@@ -297,10 +301,95 @@ class Attendants:
         for group in self._orphans:
             _signal_group(group, signal.SIGKILL)
 
+    # -- over an upgrade --------------------------------------------------------------------------------------------
+
+    def handed(self, keep: Keep) -> Rows:
+        """For the master that takes the place of this one: all go on, and are its children."""
+        return {
+            "members": [_row(attendant, keep) for attendant in self.members.values()],
+            "reached": sorted(self._reached),
+            "done": sorted(self._done),
+            "orphans": list(self._orphans.items()),
+        }
+
+    def inherit(self, rows: Rows, generations: dict[int, int], duties: list[Duty]) -> None:
+        """Go on with those that were handed over. ``generations``: the new number of one, by its former one.
+
+        What is not one of ``duties`` stays as it is, and is neither heard nor told anything.
+        """
+        for row in rows["members"]:
+            own = generations.get(row["generation"])
+            duty = next((duty for duty in duties if own is not None and duty.name == row["duty"]), _silent(row))
+            attendant = _attendant(row, duty, row["generation"] if own is None else own)
+            self.members[attendant.pid] = attendant
+            if attendant.sock.fileno() >= 0:
+                attendant.sock.setblocking(False)
+                self._watch(attendant)
+        for marks, found in ((self._reached, rows["reached"]), (self._done, rows["done"])):
+            marks |= {(generations[index], name) for index, name in found if index in generations}
+        self._orphans = {int(group): float(deadline) for group, deadline in rows["orphans"]}
+
     def let_go(self) -> None:
         """In a child: the channels of its siblings are not its own."""
         for attendant in self.members.values():
             attendant.sock.close()
+
+
+def _row(attendant: Attendant, keep: Keep) -> Rows:
+    duty = attendant.duty
+    return {
+        "pid": attendant.pid,
+        "duty": duty.name,
+        "lasting": duty.lasting,
+        "program": duty.program,
+        "optional": duty.optional,
+        "rests": duty.rests,
+        "mercy": duty.mercy,
+        "ready_within": duty.ready_within,
+        "words": list(duty.words),
+        "generation": attendant.generation,
+        "sock": keep(attendant.sock.fileno()),
+        "input": attendant.reader.rest.decode("latin-1"),
+        "since": attendant.since,
+        "state": attendant.state.name,
+        "deadline": attendant.deadline,
+        "reason": attendant.reason,
+        "log_moved": attendant.log_moved,
+        "partial": attendant.partial.decode("latin-1"),
+    }
+
+
+def _silent(row: Rows) -> Duty:
+    """The duty of an attendant that only has to end some time."""
+    return Duty(
+        row["duty"],
+        lambda line: 0,
+        lasting=row["lasting"],
+        program=row["program"],
+        optional=row["optional"],
+        rests=row["rests"],
+        mercy=row["mercy"],
+        ready_within=row["ready_within"],
+    )
+
+
+def _attendant(row: Rows, duty: Duty, generation: int) -> Attendant:
+    reader = MessageReader()
+    reader.feed(row["input"].encode("latin-1"))
+    duty.words.extend(row["words"])
+    return Attendant(
+        row["pid"],
+        duty,
+        generation,
+        inherited_socket(row["sock"]),
+        reader,
+        row["since"],
+        State[row["state"]],
+        row["deadline"],
+        row["reason"],
+        row["log_moved"],
+        row["partial"].encode("latin-1"),
+    )
 
 
 def _flush(attendant: Attendant) -> bool:

@@ -7,13 +7,17 @@ nothing. A new worker gets all nodes first, then ``start``. It must never block.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import os
+import signal
 import socket
 import termios
 from collections import deque
 from itertools import islice
 
 from uwsgirouter.errors import ProtocolError
+from uwsgirouter.master.handover import Keep, Rows, inherited_socket
 from uwsgirouter.model.events import Put
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
@@ -90,6 +94,38 @@ class Downlink:
         """Let go."""
         self.sock.close()
 
+    # -- over an upgrade --------------------------------------------------------------------------------------------
+
+    def handed(self, keep: Keep) -> Rows:
+        """For the master that takes the place of this one: the channel in the middle of whatever it is about."""
+        return {
+            "sock": keep(self.sock.fileno()),
+            "input": self._reader.rest.decode("latin-1"),
+            "changed": list(self._changed),
+            "fresh": self._fresh,
+            "started": self._started,
+            "number": self._number,
+            "orders": [[order.decode("latin-1"), descriptor] for order, descriptor in self._orders],
+            "partial": self._partial.decode("latin-1"),
+            "descriptor": self._descriptor,
+        }
+
+    @classmethod
+    def inherited(cls, rows: Rows, table: RouteTable) -> Downlink:
+        """The channel that was handed over."""
+        sock = inherited_socket(rows["sock"])
+        link = cls(sock if sock.fileno() >= 0 else socket.socket(), table)
+        if sock.fileno() < 0:
+            link.close()
+        link._reader.feed(rows["input"].encode("latin-1"))
+        link._changed = dict.fromkeys(rows["changed"])
+        link._fresh, link._started, link._number = rows["fresh"], rows["started"], rows["number"]
+        link._orders.extend((order.encode("latin-1"), descriptor) for order, descriptor in rows["orders"])
+        link._partial, link._descriptor = rows["partial"].encode("latin-1"), rows["descriptor"]
+        return link
+
+    # -- the parts --------------------------------------------------------------------------------------------------
+
     def _compose(self) -> tuple[bytes, int | None]:
         if self._changed or self._fresh:
             return self._compose_nodes(), None
@@ -122,3 +158,36 @@ class Downlink:
         sent = self.sock.sendmsg([self._partial], [rights], socket.MSG_NOSIGNAL)
         self._descriptor = None
         return sent
+
+
+class Foreign(Downlink):
+    """The channel to a worker of another version, which would not understand us: it is only told to leave, by a signal,
+    and what it says is not listened to. It goes on with the nodes that it knows."""
+
+    def __init__(self, sock: socket.socket, table: RouteTable, pid: int) -> None:
+        super().__init__(sock, table)
+        self._changed.clear()
+        self._pid = pid
+
+    @property
+    def waiting(self) -> bool:
+        """Never."""
+        return False
+
+    def node_changed(self, id: int) -> None:
+        """It does not hear of it."""
+
+    def order(self, *items: object, descriptor: int | None = None) -> None:
+        """It leaves when it is told to; that it does at once is not understood by every version."""
+        if items[0] in ("drain", "stop"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGTERM)
+
+    def read(self) -> list[Message] | None:
+        """Nothing but its end."""
+        try:
+            return [] if self.sock.recv(READ_SIZE) else None
+        except BlockingIOError:
+            return []
+        except OSError:
+            return None

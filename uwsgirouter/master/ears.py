@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from uwsgirouter.log import Log
 from uwsgirouter.master import receive_queue
+from uwsgirouter.master.handover import Rows
 from uwsgirouter.master.sockets import Bound
 from uwsgirouter.master.subscriptions import NO_ECHOES, Echoes, Gist, Rejects, SubscriptionServer
 from uwsgirouter.model.hearing import Hearing
@@ -127,6 +128,15 @@ class Ears:
             self._turn_at = now + TURN_EVERY
             self._reader.turn()
         self._rejects.flush(now)
+
+    def handed(self) -> Rows:
+        """For a master that takes the place of this one: what was refused and lost."""
+        return {"refused": dict(self._rejects.reasons), "lost": self._lost}
+
+    def inherit(self, rows: Rows) -> None:
+        """Go on counting."""
+        self._rejects.reasons.update({str(reason): int(count) for reason, count in rows["refused"].items()})
+        self._lost = int(rows["lost"])
 
     def describe(self) -> str:
         """Refused datagrams by reason, and those that were lost; empty when there are none."""

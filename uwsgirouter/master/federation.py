@@ -7,7 +7,8 @@ that tells nobody anything still hears others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from uwsgirouter.log import Log
 from uwsgirouter.master.generation import Generation
@@ -85,6 +86,25 @@ class Federation:
         for passed in self._passing.all():
             self._resubscription.send(passed, None, now)
         self._resubscription.stop()
+
+    def handed(self) -> dict[str, object]:
+        """For a master that takes the place of this one, which is the same router to others."""
+        told = self._resubscription
+        return {
+            "id": told.id.decode(),
+            "sent": told.sent,
+            "lost": told.lost,
+            "ways": self._ways.handed(),
+            "passed": self._passing.handed(),
+        }
+
+    def inherit(self, rows: Mapping[str, Any]) -> None:
+        """Go on as whoever gave :meth:`handed`."""
+        told = self._resubscription
+        told.id = self._passing.own = str(rows["id"]).encode()
+        told.sent, told.lost = int(rows["sent"]), int(rows["lost"])
+        self._ways.inherit(rows["ways"])
+        self._passing.inherit(rows["passed"])
 
     def describe(self) -> str:
         """For the stats line; empty when nothing is passed on."""

@@ -46,6 +46,8 @@ class Member:
     life: Life = Life.STARTING
     deadline: float | None = None
     """When one that drains is told to leave at once, and when one that was told so is killed."""
+    is_foreign: bool = False
+    """It is of a version whose counters we cannot read (after an upgrade): nobody knows whether it beats."""
 
     @property
     def leaving(self) -> bool:
@@ -105,7 +107,7 @@ class Fleet:
                 found.append(Overdue(member, "did not finish in time"))
             elif member.life is Life.STARTING and now - member.since > BOOT_TIMEOUT:
                 found.append(Overdue(member, f"was not ready after {BOOT_TIMEOUT:g} seconds"))
-            elif now - max(member.since, beats.get(member.pid, 0.0)) > harakiri:
+            elif not member.is_foreign and now - max(member.since, beats.get(member.pid, 0.0)) > harakiri:
                 found.append(Overdue(member, f"gave no sign of life for {harakiri:g} seconds"))
         return found
 

@@ -33,6 +33,8 @@ class Generation:
     """The internal routing, built before the workers are forked."""
     metrics: Metrics | None = None
     """The numbers that rules change; they are the same over reloads."""
+    frozen: str = ""
+    """Why no further process can be started for it (after an upgrade); those that are there go on."""
     duties: list[Duty] = field(default_factory=list)
     """What its attendants do; they are ready before its workers start."""
 

@@ -21,6 +21,7 @@ from uwsgirouter.master.ears import Ears
 from uwsgirouter.master.emperor import Emperor
 from uwsgirouter.master.federation import Federation
 from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.handover import Keep, Rows
 from uwsgirouter.master.keyring import Keyring, owners
 from uwsgirouter.master.saver import Saver
 from uwsgirouter.master.sockets import Bound
@@ -66,6 +67,8 @@ class Registrar:
         self._forget_at = 0.0
         self._trust = self._trusting(senders.Rules())
         self._generation: Generation | None = None
+        self._recalls = True
+        """The first generation begins with what a snapshot says."""
         self._wanted: list[Bound] = []
 
     def adopt(self, generation: Generation, now: float) -> None:
@@ -75,7 +78,7 @@ class Registrar:
         self.registry.gracetime = generation.settings.seconds("fastrouter-gracetime")
         self._trust = self._trusting(senders.rules(generation.settings))
         self._wanted = generation.endpoints.servers
-        is_first = self._generation is None
+        is_first, self._recalls = self._recalls, False
         self._generation = generation
         self._configure(generation, now)
         path = generation.settings.text("subscription-snapshot") if generation.announced else ""
@@ -176,6 +179,27 @@ class Registrar:
         if any(change.happening in (Happening.NEW, Happening.NEW_VASSAL) for change in changes):
             self._acknowledgements.send(announce)
         return True
+
+    def handed(self, keep: Keep) -> Rows:
+        """For the master that takes the place of this one: all that is known."""
+        return {
+            "memory": self._memory.handed(),
+            "federation": self._federation.handed(),
+            "saver": self._saver.handed(keep),
+            "ears": self._ears.handed(),
+        }
+
+    def inherit(self, rows: Rows) -> None:
+        """Know what was handed over; to be called before a generation is adopted. Raises whatever comes of nonsense."""
+        self._memory.inherit(rows["memory"])
+        self._federation.inherit(rows["federation"])
+        self._saver.inherit(rows["saver"])
+        self._ears.inherit(rows["ears"])
+        self._recalls = False
+
+    def interrupt(self) -> None:
+        """The master is about to be replaced: nobody writes what is known."""
+        self._saver.interrupt()
 
     def node_failed(self, id: int, reason: str, now: float) -> None:
         """A worker could not connect to node ``id``."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import selectors
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from uwsgirouter.cache.place import Place
@@ -17,9 +18,10 @@ from uwsgirouter.log import Log
 from uwsgirouter.master.duties import duties_of, prepare_place, settle_place
 from uwsgirouter.master.fleet import Fleet, Member
 from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.handover import Keep, Rows
 from uwsgirouter.master.names import Names, resolve
 from uwsgirouter.master.registrar import Registrar
-from uwsgirouter.master.sockets import Sockets
+from uwsgirouter.master.sockets import Endpoints, Sockets
 from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
@@ -27,6 +29,17 @@ from uwsgirouter.settings.settings import Settings
 if TYPE_CHECKING:
     from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.rules.metric_memory import MetricMemory
+
+
+@dataclass
+class Legacy:
+    """What another version of this program left of the generation in force."""
+
+    index: int
+    target: int
+    endpoints: Endpoints
+    hosts: dict[str, list[str]]
+    metrics: Rows | None
 
 
 class Reload:
@@ -41,6 +54,7 @@ class Reload:
         selector: selectors.BaseSelector,
         place: Place,
         log: Log,
+        legacy: Legacy | None = None,
     ) -> None:
         self.wish = ""
         """Why somebody but the operator wants a reload; empty when nobody does."""
@@ -51,7 +65,7 @@ class Reload:
         self._place = place
         self._log = log
         self._metric_memory: MetricMemory | None = None
-        self.current = self._generation(1, settings)
+        self.current = self._generation(1, settings) if legacy is None else self._go_on(settings, legacy)
         self.incoming: Generation | None = None
         self._again = False
         self._started = 0.0
@@ -136,6 +150,28 @@ class Reload:
             *self._registrar.duties(generation),
         ]
         return generation
+
+    def _go_on(self, settings: Settings, legacy: Legacy) -> Generation:
+        """The generation that another version started: what is missing for it is no reason not to go on with it."""
+        names = Names(settings)
+        names.hosts |= {name: tuple(hosts) for name, hosts in legacy.hosts.items() if name in names.hosts}
+        generation = Generation(legacy.index, settings, legacy.endpoints, names, legacy.target)
+        try:
+            if legacy.metrics is not None:
+                from uwsgirouter.rules.metric_memory import MetricMemory
+
+                self._metric_memory = MetricMemory.inherited(legacy.metrics)
+            generation.rules = load_rules(settings, self._log.say)
+            generation.metrics = self._metrics(settings)
+            generation.duties = duties_of(settings, legacy.endpoints, self._place, True, self._want)
+        except (ConfigError, BootError, OSError) as error:
+            generation.frozen = str(error)
+            self._log.say(f"no more workers can be started by the configuration in force: {error}")
+        return generation
+
+    def handed_metrics(self, keep: Keep) -> Rows | None:
+        """The memory of metrics, for the master that takes the place of this one."""
+        return None if self._metric_memory is None else self._metric_memory.handed(keep)
 
     def _metrics(self, settings: Settings) -> Metrics | None:
         """Raises BootError. A metric that was there before goes on."""

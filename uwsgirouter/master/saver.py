@@ -23,6 +23,7 @@ from setproctitle import setproctitle
 
 from uwsgirouter.log import Log
 from uwsgirouter.master import process, snapshot_file
+from uwsgirouter.master.handover import Keep, Rows
 from uwsgirouter.model.snapshot import Snapshot
 
 INTERVAL = 2.0
@@ -121,6 +122,29 @@ class Saver:
             if self._child is not None:
                 self._wait(self._child, now)
         self._unlock()
+
+    def interrupt(self) -> None:
+        """Nobody writes from here on, until the next tick: the file is the old one, or the new one."""
+        if self._child is not None:
+            _kill(self._child.pid)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._child.pid, 0)
+            os.close(self._child.pipe)
+            self._child = None
+            self._changed = True
+
+    def handed(self, keep: Keep) -> Rows:
+        """For the master that takes the place of this one: the file, and its lock."""
+        lock = -1 if self._lock is None else keep(self._lock)
+        return {"path": self.path, "lock": lock, "locked": self._locked, "aside": self._aside}
+
+    def inherit(self, rows: Rows) -> None:
+        """Go on with the file that was handed over; what is known now is written soon."""
+        self.path, self._locked, self._aside = str(rows["path"]), bool(rows["locked"]), bool(rows["aside"])
+        if rows["lock"] >= 0:
+            self._lock = int(rows["lock"])
+            os.set_inheritable(self._lock, False)
+        self._changed = True
 
     def let_go(self) -> None:
         """In a child: none of this is its own."""

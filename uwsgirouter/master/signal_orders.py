@@ -44,6 +44,7 @@ class SignalOrders:
 
     def _reload(self) -> None:
         self._master.log.say("SIGHUP: reloading")
+        self._master.notifier.reloading()
         self._master.begin_reload(time.monotonic())
 
     def _stop_gracefully(self) -> None:
@@ -57,8 +58,8 @@ class SignalOrders:
         self._master.stop(FAST_STOP, Life.STOPPING, "stop")
 
     def _upgrade(self) -> None:
-        text = "SIGUSR2: replacing the running code is not available in this version; SIGHUP reloads"
-        self._master.log.say(text)
+        self._master.notifier.reloading()
+        self._master.upgrade.ask()
 
     def _reopen_and_report(self) -> None:
         master = self._master

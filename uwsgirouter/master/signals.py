@@ -32,6 +32,11 @@ class Signals:
             signal.signal(number, self._note)
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
+    @property
+    def numbers(self) -> set[int]:
+        """The signals that are orders."""
+        return set(self._orders)
+
     def obey(self) -> None:
         """Call what the noted signals ask for, in their order."""
         while self._noted:

@@ -20,6 +20,7 @@ import psutil
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import zerg
+from uwsgirouter.master.handover import Keep, Rows, inherited_socket
 from uwsgirouter.master.socket_files import Mark, clear_stale, file_mark, listen_private, remove_marked
 from uwsgirouter.settings.address import Address, Kind
 from uwsgirouter.settings.application import is_served
@@ -115,6 +116,37 @@ class Sockets:
         """``vacuum``: remove the files of our own unix sockets."""
         for path in list(self.created):
             self._unlink(path)
+
+    # -- over an upgrade --------------------------------------------------------------------------------------------
+
+    def handed(self, keep: Keep, current: Endpoints) -> Rows:
+        """For the master that takes the place of this one: every socket, and those of ``current``."""
+        all_of_them = list({id(bound): bound for bound in (*self._open.values(), *self._inherited)}.values())
+        place = {id(bound): index for index, bound in enumerate(all_of_them)}
+
+        def places(found: list[Bound]) -> list[int]:
+            return [place[id(bound)] for bound in found]
+
+        return {
+            "sockets": [_row(bound, keep) for bound in all_of_them],
+            "open": places(list(self._open.values())),
+            "inherited": places(self._inherited),
+            "created": sorted(self.created),
+            "endpoints": {name: places(getattr(current, name)) for name in _LISTS},
+            "control": None if current.control is None else place[id(current.control)],
+        }
+
+    @classmethod
+    def inherited(cls, log: Log, rows: Rows) -> tuple[Sockets, Endpoints]:
+        """The sockets that were handed over, and the endpoints of the configuration in force."""
+        sockets = cls(log)
+        found = [_bound(row) for row in rows["sockets"]]
+        sockets._open = {found[index].identity: found[index] for index in rows["open"]}
+        sockets._inherited = [found[index] for index in rows["inherited"]]
+        sockets.created = set(rows["created"])
+        lists = {name: [found[index] for index in rows["endpoints"][name]] for name in _LISTS}
+        control = None if rows["control"] is None else found[rows["control"]]
+        return sockets, Endpoints(**lists, control=control)
 
     # -- binding ----------------------------------------------------------------------------------------------------
 
@@ -305,6 +337,28 @@ class Sockets:
             pass
         except OSError as error:
             self._log.say(f"cannot remove {path}: {error.strerror}")
+
+
+_LISTS = ("listeners", "shared", "servers", "application", "resubscription")
+
+
+def _row(bound: Bound, keep: Keep) -> Rows:
+    kind, address_kind, host, port = bound.identity
+    identity = [int(kind), address_kind.name, host, port]
+    return {
+        "identity": identity,
+        "sock": keep(bound.sock.fileno()),
+        "name": bound.name,
+        "path": bound.path,
+        "mark": bound.mark,
+    }
+
+
+def _bound(row: Rows) -> Bound:
+    kind, address_kind, host, port = row["identity"]
+    identity = (socket.SocketKind(kind), Kind[address_kind], str(host), int(port))
+    mark = None if row["mark"] is None else (int(row["mark"][0]), int(row["mark"][1]))
+    return Bound(identity, inherited_socket(row["sock"]), row["name"], row["path"], mark)
 
 
 def _systemd_sockets() -> list[Bound]:

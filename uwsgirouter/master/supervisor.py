@@ -9,14 +9,15 @@ are open as long as the master lives; a worker is started or ended at nobody els
 from __future__ import annotations
 
 import gc
-import mmap
 import os
+import signal
 import time
 from enum import Enum
 from functools import partial
 
 from setproctitle import setproctitle
 
+from uwsgirouter import __version__
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.cache.place import Place
 from uwsgirouter.errors import BootError
@@ -30,13 +31,17 @@ from uwsgirouter.master.control_socket import ControlSocket
 from uwsgirouter.master.crew import FAST_STOP, Crew
 from uwsgirouter.master.fleet import Fleet, Life, Member
 from uwsgirouter.master.generation import Generation
+from uwsgirouter.master.handover import Rows
+from uwsgirouter.master.notify import Notifier
 from uwsgirouter.master.offspring import become_attendant, become_worker
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
 from uwsgirouter.master.signal_orders import SignalOrders
 from uwsgirouter.master.signals import Signals
-from uwsgirouter.master.sockets import Sockets
-from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counters
+from uwsgirouter.master.sockets import Endpoints, Sockets
+from uwsgirouter.master.succession import Ledger, legacy_of, settle, settle_attendants
+from uwsgirouter.master.upgrade import Upgrade
+from uwsgirouter.model.counters import ROWS, Counter
 from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.load import Source
@@ -45,8 +50,6 @@ from uwsgirouter.worker.main import CANNOT_BOOT
 
 WORKERS_MOST = ROWS // 4
 """Workers that TTIN can reach: two generations must fit in the shared memory, with room for those that drain."""
-
-_MAP_NORESERVE = 0x4000
 
 
 class Stage(Enum):
@@ -60,24 +63,31 @@ class Stage(Enum):
 class Supervisor:
     """The master. :meth:`boot` prepares everything that can fail, :meth:`run` returns the exit status."""
 
-    def __init__(self, source: Source, settings: Settings, log: Log) -> None:
+    def __init__(self, source: Source, settings: Settings, log: Log, left: Rows | None = None) -> None:
         self.log = log
+        self.source = source
         self.stage = Stage.RUNNING
         self.status = 0
         self.pid = os.getpid()
-        flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self.counters = Counters(memoryview(mmap.mmap(-1, MEMORY_BYTES, flags=flags)))
-        self.sticky_secret = os.urandom(32)
+        self.ledger = Ledger() if left is None else Ledger.inherited(left["counters"])
+        self.counters = self.ledger.counters
+        self.sticky_secret = os.urandom(32) if left is None else bytes.fromhex(left["sticky"])
+        self.notifier = Notifier(os.environ)
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
         self.attention = Attention(lambda: self.registrar.listen())
         self.channels = Channels(self.attention.others, self.fleet, self._hear)
         self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
-        self.sockets = Sockets(log)
+        if left is None:
+            self.sockets, endpoints = Sockets(log), Endpoints()
+        else:
+            self.sockets, endpoints = Sockets.inherited(log, left["sockets"])
         self.signals = Signals(SignalOrders(self).by_number())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
         self.signals.listen(self.attention.others)
+        if left is not None:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, left["held_back"])
         self.crew = Crew(
             self.fleet,
             self.channels,
@@ -92,10 +102,18 @@ class Supervisor:
             self.attention.others, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)
         )
         self.place = Place(log.say)
-        self.reload = Reload(source, settings, self.sockets, self.registrar, self.attention.ears, self.place, log)
+        legacy = None
+        if left is not None:
+            self.place.inherit(left["place"])
+            legacy = legacy_of(left, endpoints)
+        self.reload = Reload(
+            source, settings, self.sockets, self.registrar, self.attention.ears, self.place, log, legacy
+        )
+        self.upgrade = Upgrade(self, self.attention.others)
         self.control = ControlSocket(
             self.attention.others, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
         )
+        self._upgraded_from = ""
         self._next_tick = 0.0
         self._long_lived = LongLived()
         self._touched = _mtimes(settings)
@@ -119,6 +137,21 @@ class Supervisor:
         self.log.line(f"spawned uwsgirouter master process (pid: {os.getpid()})")
         for bound in self.reload.current.endpoints.listeners:
             self.log.line(f"uwsgirouter bound to {bound.name} fd {bound.sock.fileno()}")
+        self._settled()
+
+    def succeed(self, left: Rows) -> None:
+        """Go on where another version was, and begin with a reload, as it was asked for. May raise BootError."""
+        settle(self, left)
+        if not self.reload.current.frozen:
+            self.reload.current.duties += self.registrar.duties(self.reload.current)
+        self.reload.boot(time.monotonic())
+        settle_attendants(self, left)
+        self._upgraded_from = str(left["program"])
+        self._settled()
+        self.notifier.go_on()
+        self.begin_reload(time.monotonic())
+
+    def _settled(self) -> None:
         self.control.watch(self.reload.current.endpoints.control)
         # What exists now lives on in every worker: a collection there would copy its pages for nothing.
         gc.collect()
@@ -140,7 +173,10 @@ class Supervisor:
             now = time.monotonic()
             if self.reload.wish:
                 self.log.say(f"{self.reload.wish}: reloading")
+                self.notifier.reloading()
                 self.begin_reload(now)
+            self.upgrade.look(now)
+            self._notify(now)
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
@@ -148,8 +184,26 @@ class Supervisor:
 
     def _next_moment(self, now: float) -> float:
         """When there is something to do, whatever happens until then."""
-        puts_off = (self.crew.respawns.not_before, self.attendants.not_before)
+        puts_off = (self.crew.respawns.not_before, self.attendants.not_before, self.notifier.next_beat() or 0.0)
         return min([self._next_tick, *(moment for moment in puts_off if moment > now)])
+
+    def _notify(self, now: float) -> None:
+        """What the service manager should hear, if there is one."""
+        self.notifier.look(now)
+        if self.is_stopping or self.reload.incoming is not None or self.upgrade.is_pending:
+            return
+        if self.notifier.is_reloading or not self.notifier.is_ready:
+            current = self.reload.current
+            if self.notifier.is_ready or self.fleet.ready(current.index, current.target):
+                self.notifier.ready(self._describe())
+
+    def _describe(self) -> str:
+        """One line for people who look at the service."""
+        serving = sum(member.life is Life.SERVING for member in self.fleet.members.values())
+        sessions = self.counters.total(Counter.SESSIONS, self.fleet.rows())
+        draining = len(self.fleet.members) - serving
+        leaving = f" ({draining} more come or go)" if draining else ""
+        return f"version {__version__}: {serving} workers{leaving}, {len(self.table.nodes)} nodes, {sessions} sessions"
 
     def _tick(self, now: float) -> None:
         """Once a second: time passes for nodes and workers."""
@@ -158,10 +212,14 @@ class Supervisor:
         self.attendants.tick(now)
         self.control.tick(now)
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
+        self.upgrade.tick(now)
+        if not self.is_stopping:
+            self.notifier.tick(self._describe())
         touched = _mtimes(self.settings)
         if touched != self._touched:
             self._touched = touched
             self.log.say("a touch-reload file changed: reloading")
+            self.notifier.reloading()
             self.begin_reload(now)
 
     def _leave(self) -> int:
@@ -188,6 +246,8 @@ class Supervisor:
         now = time.monotonic()
         deadline = now + seconds
         self.stage = Stage.STOPPING
+        self.notifier.stopping(seconds)
+        self.upgrade.cancel()
         self.registrar.take_leave()
         self.reload.cancel()
         self.attendants.stop(now, lambda attendant: True, seconds, hurry=life is Life.STOPPING)
@@ -222,6 +282,8 @@ class Supervisor:
         if self.stage is not Stage.RUNNING:
             return
         for generation in self.reload.generations:
+            if generation.frozen:
+                continue
             self.attendants.staff(generation, now)
             if self.attendants.attended(generation):
                 self.crew.staff(generation, now)
@@ -240,7 +302,7 @@ class Supervisor:
             self.crew.drain(member, now)
 
     def _reap(self) -> None:
-        while self.fleet.members or self.attendants.members:
+        while self.fleet.members or self.attendants.members or self.upgrade.trial is not None:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
@@ -248,6 +310,8 @@ class Supervisor:
             if not pid:
                 return
             code = os.waitstatus_to_exitcode(status)
+            if self.upgrade.bury(pid, code):
+                continue
             member = self.fleet.members.pop(pid, None)
             if member is not None:
                 self._bury(member, code)
@@ -292,7 +356,9 @@ class Supervisor:
 
     def begin_reload(self, now: float) -> None:
         """Begin the next generation, if its configuration is good and nothing else is under way."""
-        if self.stage is not Stage.STOPPING and self.reload.begin(now):
+        if self.stage is Stage.STOPPING or self.upgrade.takes_over_reload():
+            return
+        if self.reload.begin(now):
             self.stage = Stage.RUNNING
 
     def _complete_reload(self, now: float) -> None:
@@ -307,6 +373,9 @@ class Supervisor:
         _show(self.settings)
         for member in old:
             self.crew.drain(member, now)
+        if self._upgraded_from:
+            self.log.say(f"upgraded from version {self._upgraded_from} to {__version__}")
+            self._upgraded_from = ""
         if self.reload.wanted_again():
             self.begin_reload(now)
 

@@ -9,8 +9,11 @@ number of sessions that a node has under way, over all workers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import Any
+
+from uwsgirouter.protocol.answers import Cause
 
 ROWS = 256
 """Workers that can exist at once: two generations of them during a reload."""
@@ -57,6 +60,28 @@ COUNTER_BYTES = ROWS * ROW_CELLS * 8
 INFLIGHT_BYTES = ROWS * NODE_COLUMNS * 4
 MEMORY_BYTES = COUNTER_BYTES + INFLIGHT_BYTES
 """What the shared mapping must have; pages that nobody touches cost nothing."""
+
+
+def layout() -> dict[str, Any]:
+    """Where what is in the memory, for a program of another version that is given it."""
+    return {
+        "rows": ROWS,
+        "nodes": NODE_COLUMNS,
+        "cells": ROW_CELLS,
+        "columns": [[int(column), column.name] for column in Counter],
+        "causes": [cause.value.word for cause in Cause],
+    }
+
+
+def fits(theirs: Mapping[str, Any]) -> bool:
+    """Whether memory of that :func:`layout` can be used as ours: nothing is anywhere else, though there may be more."""
+    ours = layout()
+    if any(ours[size] != theirs.get(size) for size in ("rows", "nodes", "cells")):
+        return False
+    known = dict(ours["columns"])
+    if any(known.get(number, name) != name for number, name in theirs["columns"]):
+        return False
+    return all(one == two for one, two in zip(ours["causes"], theirs["causes"], strict=False))
 
 
 class Counters:

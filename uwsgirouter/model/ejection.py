@@ -10,7 +10,9 @@ Invariant: whoever is out has an end; a node that nobody heard bad things of for
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 FAULTS = 3
 WINDOW = 10.0
@@ -97,6 +99,17 @@ class Ejections:
         self._tidy_at = now + FORGIVEN
         for id in [id for id, record in self._records.items() if self._is_stale(record, now)]:
             del self._records[id]
+
+    def rows(self) -> list[list[object]]:
+        """For a successor: the records."""
+        return [[id, list(one.faults), one.time, one.until, one.out] for id, one in self._records.items()]
+
+    def restore(self, rows: Iterable[list[Any]]) -> None:
+        """Go on as whoever gave :meth:`rows`."""
+        for id, faults, time, until, out in rows:
+            self._records[int(id)] = Record(deque(map(float, faults), FAULTS), float(time), float(until), bool(out))
+            if out:
+                self._out[int(id)] = float(until)
 
     @staticmethod
     def _is_stale(record: Record, now: float) -> bool:

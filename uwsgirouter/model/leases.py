@@ -16,10 +16,11 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.model.hearing import PERFECT, Hearing
-from uwsgirouter.protocol.subscription import Announce
+from uwsgirouter.protocol.subscription import Announce, decode_announce, encode_announce
 from uwsgirouter.settings.address import NOWHERE, Address, at_host
 
 NAMES_MOST = 1024
@@ -172,6 +173,19 @@ class Leases:
         name.hosts = name.hosts or hosts
         lease.acknowledged = bool(hosts)
         self._hold(lease, self._fitting(lease, hosts))
+
+    def handed(self) -> list[list[object]]:
+        """For a master that takes the place of this one: each lease, the one heard of longest ago first."""
+        return [
+            [encode_announce(lease.announce).decode("latin-1"), lease.heard, list(lease.hosts), list(lease.joined)]
+            for lease in self
+        ]
+
+    def inherit(self, rows: Iterable[list[Any]]) -> None:
+        """Go on as whoever gave :meth:`handed`. Raises :class:`ProtocolError` for what no node announced."""
+        for announce, heard, hosts, joined in rows:
+            self.restore(decode_announce(announce.encode("latin-1")), tuple(hosts), float(heard))
+            next(reversed(self._leases.values())).joined = tuple(joined)
 
     # -- the parts --------------------------------------------------------------------------------------------------
 

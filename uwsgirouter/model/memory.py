@@ -6,7 +6,9 @@ belong together, and whoever keeps them (a file, another master) keeps all of th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from uwsgirouter.model.changes import Change
 from uwsgirouter.model.leases import Leases
@@ -37,6 +39,20 @@ class Memory:
             tuple(replace(word, since=round(word.since + offset, 3)) for word in self.registry.words()),
             tuple(self.replays.rows()),
         )
+
+    def handed(self) -> dict[str, Any]:
+        """All that is known, for a master that takes the place of this one in the same process."""
+        return {
+            "registry": self.registry.handed(),
+            "leases": self.leases.handed(),
+            "replays": self.replays.handed(),
+        }
+
+    def inherit(self, rows: Mapping[str, Any]) -> None:
+        """Know what was handed over, and nothing else: this one is empty still. Raises for what nobody handed over."""
+        self.registry.inherit(rows["registry"])
+        self.leases.inherit(rows["leases"])
+        self.replays.inherit(rows["replays"])
 
     def recall(self, snapshot: Snapshot, now: float, wall: float) -> list[Change]:
         """Know again what ``snapshot`` has; what is known by now counts more."""

@@ -8,7 +8,8 @@ Invariant: no two nodes have the same number at a time.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from uwsgirouter.model.counters import UNNUMBERED
 
@@ -43,3 +44,12 @@ class Numbers:
     def give_back(self, id: int, now: float) -> None:
         """The node of this number is gone."""
         self._free.append((now, id))
+
+    def rows(self) -> dict[str, Any]:
+        """For a successor: how many were given, and those that rest, the first one first."""
+        return {"given": self.given, "free": list(self._free)}
+
+    def restore(self, rows: Mapping[str, Any]) -> None:
+        """Go on as whoever gave :meth:`rows`."""
+        self.given = int(rows["given"])
+        self._free = deque((float(freed), int(id)) for freed, id in rows["free"])

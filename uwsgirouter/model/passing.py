@@ -11,14 +11,16 @@ Invariant: what was passed on and is not there any more is taken back once.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from uwsgirouter.model.node import SERVING
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.model.ways import Ways
 from uwsgirouter.protocol.forwarding import NEAR_MOST, forwarded
-from uwsgirouter.protocol.subscription import Announce
-from uwsgirouter.settings.address import NOWHERE
+from uwsgirouter.protocol.subscription import Announce, decode_announce, encode_announce
+from uwsgirouter.settings.address import NOWHERE, parse_peer
 
+_ANYBODY = parse_peer("127.0.0.1:1")
 EVERY = 1.0
 """Seconds in which the same is not passed on twice: many nodes of one key make one announcement of it."""
 
@@ -64,6 +66,20 @@ class Passing:
     def clear(self) -> None:
         """Nobody is told anything any more."""
         self._passed.clear()
+
+    def handed(self) -> list[list[object]]:
+        """For a master that takes the place of this one. (An address must stand there, whoever is told.)"""
+        return [
+            [origin.decode("latin-1"), encode_announce(passed._replace(address=_ANYBODY)).decode("latin-1"), when]
+            for origins in self._passed.values()
+            for origin, (passed, when) in origins.items()
+        ]
+
+    def inherit(self, rows: Iterable[list[Any]]) -> None:
+        """Go on as whoever gave :meth:`handed`. Raises :class:`ProtocolError` for what nobody passes on."""
+        for origin, text, when in rows:
+            passed = decode_announce(text.encode("latin-1"))._replace(address=NOWHERE)
+            self._passed.setdefault(passed.key, {})[origin.encode("latin-1")] = (passed, float(when))
 
     def _take_back(self, key: bytes, origin: bytes) -> Announce:
         passed, _ = self._passed[key].pop(origin)

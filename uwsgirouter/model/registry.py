@@ -9,8 +9,10 @@ sessions a node has under way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
+from uwsgirouter.model import handover
 from uwsgirouter.model.announced import Announced
 from uwsgirouter.model.changes import Change
 from uwsgirouter.model.configured import Configured
@@ -156,6 +158,14 @@ class Registry:
     def restore(self, nodes: Iterable[SavedNode], now: float, wall: float) -> list[Change]:
         """Bring back the nodes of a snapshot: unconfirmed, until they announce themselves or answer."""
         return self._restored.restore(nodes, now, wall, self.standing_tolerance)
+
+    def handed(self) -> handover.Rows:
+        """All of it for the master that takes the place of this one."""
+        return handover.handed(self._roll)
+
+    def inherit(self, rows: Mapping[str, Any]) -> None:
+        """Be as the registry that was handed over, number by number; this one is empty still."""
+        handover.inherit(self._roll, rows)
 
     def answered(self, id: int) -> list[Change]:
         """Node ``id`` answered a request, which says that it is there and nothing more."""

@@ -52,6 +52,10 @@ class Vassals:
         """When that was said last; None when nobody says it."""
         return self._standing.get(id)
 
+    def rows(self) -> list[tuple[int, float]]:
+        """All that stand by, and when that was said, the oldest word first."""
+        return list(self._standing.items())
+
     def stand_down(self, id: int) -> None:
         """It cannot be started any more."""
         self._standing.pop(id, None)

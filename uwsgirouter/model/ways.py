@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.forwarding import backup_of
@@ -78,6 +79,24 @@ class Ways:
             keys.append(mark[0])
             self._drop(mark)
         return keys
+
+    def handed(self) -> list[list[object]]:
+        """For a master that takes the place of this one."""
+        return [
+            [
+                key.decode("latin-1"),
+                origin.decode("latin-1"),
+                [[kind.name, host, port, hops, heard] for (kind, host, port), (hops, heard) in ways.items()],
+            ]
+            for (key, origin), ways in self._ways.items()
+        ]
+
+    def inherit(self, rows: Iterable[list[Any]]) -> None:
+        """Go on as whoever gave :meth:`handed`."""
+        for key, origin, ways in rows:
+            for kind, host, port, hops, heard in ways:
+                mark = (key.encode("latin-1"), origin.encode("latin-1"))
+                self._note(mark, (Kind[kind], host, port), int(hops), float(heard))
 
     def _check_room(self, mark: Mark, identity: Identity) -> None:
         ways, origins = self._ways.get(mark, {}), self._origins.get((mark[0], identity), {})

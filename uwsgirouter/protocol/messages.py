@@ -14,6 +14,9 @@ from struct import Struct
 
 from uwsgirouter.errors import ProtocolError
 
+PROTOCOL = 1
+"""Raised with every change that a worker of the version before would not understand: over an upgrade of the running
+router (USR2) the new master goes on with the old workers only if both have the same one."""
 MESSAGE_MAX = 1 << 26
 
 _LENGTH = Struct("!I")
@@ -32,6 +35,11 @@ class MessageReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+
+    @property
+    def rest(self) -> bytes:
+        """What is there of a message that is not whole yet."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes) -> list[Message]:
         """The messages that ``data`` completes. Raises :class:`ProtocolError` for what cannot be one."""

@@ -17,8 +17,9 @@ new is accepted.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
+from typing import Any
 
 from uwsgirouter.errors import ProtocolError
 
@@ -150,6 +151,33 @@ class Replays:
             for address, node in nodes.items():
                 yield key, address, node.newest
 
+    def handed(self) -> dict[str, Any]:
+        """All of it, for a master that takes the place of this one at once."""
+        nodes = [
+            [
+                _text(key),
+                address,
+                one.newest,
+                one.oldest,
+                one.left,
+                [[_text(said), at] for said, at in one.seen.items()],
+            ]
+            for key, known in self._keys.items()
+            for address, one in known.items()
+        ]
+        floors = [[_text(key), floor] for key, floor in self._floors.items()]
+        return {"nodes": nodes, "floors": floors, "admitted": self.admitted}
+
+    def inherit(self, rows: Mapping[str, Any]) -> None:
+        """Go on as whoever gave :meth:`handed`."""
+        for key, address, newest, oldest, left, seen in rows["nodes"]:
+            node = self._keys.setdefault(_bytes(key), OrderedDict())[address] = _Node(int(newest), int(oldest))
+            node.left = left
+            node.seen = {_bytes(said): int(at) for said, at in seen}
+        self._floors = {_bytes(key): int(floor) for key, floor in rows["floors"]}
+        self._size = sum(map(len, self._keys.values()))
+        self.admitted = int(rows["admitted"])
+
     def restore(self, rows: Iterable[tuple[bytes, str, int]]) -> None:
         """Take what :meth:`rows` gave before a restart.
 
@@ -161,3 +189,11 @@ class Replays:
             else:
                 self._raise_floor(key, newest)
         self._size = sum(map(len, self._keys.values()))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("latin-1")
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")

@@ -11,7 +11,8 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from uwsgirouter.model.metrics import CELL_BYTES, Metrics, wrapped
 from uwsgirouter.settings.metering import MOST, MetricSpec
@@ -33,8 +34,8 @@ class FileLock:
 class MetricMemory:
     """Made once, by the master, before the first fork. Pages that no metric needs cost nothing. Raises OSError."""
 
-    def __init__(self) -> None:
-        self._descriptor = os.memfd_create("uwsgirouter-metrics", os.MFD_CLOEXEC)
+    def __init__(self, descriptor: int = -1) -> None:
+        self._descriptor = os.memfd_create("uwsgirouter-metrics", os.MFD_CLOEXEC) if descriptor < 0 else descriptor
         os.ftruncate(self._descriptor, MOST * CELL_BYTES)
         self._memory = mmap.mmap(self._descriptor, MOST * CELL_BYTES)
         self._cells = memoryview(self._memory).cast("q")
@@ -54,6 +55,18 @@ class MetricMemory:
             number = self._numbers[name] = len(self._numbers)
             self._cells[number] = wrapped(initial)
         return Metrics(self._cells, {name: self._numbers[name] for name in names}, self._lock)
+
+    def handed(self, keep: Callable[[int], int]) -> dict[str, Any]:
+        """For the program that takes the place of this master."""
+        return {"file": keep(self._descriptor), "numbers": [[name.decode(), at] for name, at in self._numbers.items()]}
+
+    @classmethod
+    def inherited(cls, rows: Mapping[str, Any]) -> MetricMemory:
+        """The memory that was handed over. Raises OSError."""
+        os.set_inheritable(rows["file"], False)
+        memory = cls(rows["file"])
+        memory._numbers = {str(name).encode(): int(number) for name, number in rows["numbers"]}
+        return memory
 
     def close(self) -> None:
         """For tests: give it back."""

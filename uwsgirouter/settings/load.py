@@ -19,7 +19,10 @@ from uwsgirouter.settings.settings import Settings
 
 
 class Source:
-    """Where settings come from. ``stdin`` is standard input's text, or what reads it when a file is named -."""
+    """Where settings come from. ``stdin`` is standard input's text, or what reads it when a file is named -.
+
+    ``started``: when the router was, if that is not now (then this is another reading of its configuration).
+    """
 
     def __init__(
         self,
@@ -27,19 +30,30 @@ class Source:
         environment: Mapping[str, str] | None = None,
         cwd: str | None = None,
         stdin: str | Callable[[], str] = "",
+        started: float | None = None,
     ) -> None:
         self.argv = tuple(argv)
         self.environment = dict(os.environ if environment is None else environment)
         self.cwd = os.path.abspath(cwd or os.getcwd())
         self.commands = frozenset(arguments.parse(self.argv).commands)
         self._stdin = stdin
-        self._started = time.time()
-        self._loads = 0
+        self._started = time.time() if started is None else started
+        self._loads = 0 if started is None else 1
 
     @classmethod
     def of_process(cls, argv: Sequence[str]) -> Source:
         """The source of this process; raises :class:`arguments.UsageError`."""
         return cls(argv, stdin=sys.stdin.read)
+
+    @property
+    def started(self) -> float:
+        """Wall-clock seconds of the router's start."""
+        return self._started
+
+    @property
+    def standard_input(self) -> str | None:
+        """What was read from there; None: nothing was."""
+        return self._stdin if isinstance(self._stdin, str) else None
 
     @property
     def inherits_sockets(self) -> bool:

@@ -141,6 +141,10 @@ class Settings:
         """The same settings with more notices."""
         return Settings(self.source, self._given, (*self.notices, *notices), self.written)
 
+    def rows(self) -> tuple[tuple[str, str, str], ...]:
+        """All values in the order in which they were given, each as name, text and where: :meth:`listed` reads them."""
+        return self.sequence(name for name in self._given)
+
     def differences(self, other: Settings) -> list[str]:
         """The options that differ in ``other`` although a reload cannot change them."""
         fixed = (option for option in OPTIONS if option.is_value and not option.reloadable)
@@ -157,7 +161,12 @@ class Settings:
         return cls.listed(listed)
 
     @classmethod
-    def listed(cls, options: Iterable[tuple[str, str, str]], source: str = "") -> Settings:
+    def listed(
+        cls,
+        options: Iterable[tuple[str, str, str]],
+        source: str = "",
+        written_so: Iterable[tuple[str, str]] = (),
+    ) -> Settings:
         """Settings of (name, text, where) in their order. Raises :class:`ConfigError`."""
         given: dict[str, list[Given]] = {}
         written = []
@@ -165,7 +174,7 @@ class Settings:
             option = _row(name)
             given.setdefault(option.name, []).append(give(option, text, where, turn))
             written.append((option.name, text))
-        return cls(source, given, written=written)
+        return cls(source, given, written=tuple(written_so) or written)
 
     def _one(self, name: str, types: frozenset[Type]) -> values.Value | None:
         option = _row(name)

@@ -82,6 +82,15 @@ ROWS = (
         default="60",
     ),
     Option(
+        "upgrade-timeout",
+        "process",
+        Type.SECONDS,
+        "how long the installed version may take to show, after USR2, that it can take over",
+        unit="seconds",
+        low=1,
+        default="60",
+    ),
+    Option(
         "env",
         "process",
         Type.VARIABLE,
