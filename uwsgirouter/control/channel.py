@@ -90,11 +90,22 @@ class Channel:
         raise Failure(code, f"cannot connect to {self._path}: {reason}")
 
     def ask(self, command: str, **fields: object) -> Answer:
-        """What the router answers. Raises :class:`Refusal` when it does not, :class:`Failure` when it cannot."""
+        """The nodes that are the answer. Raises :class:`Refusal`, or another :class:`Failure` when it is cut."""
+        rows: list[Row] = []
+        for value in self.rows(command, **fields):
+            if value.get("ok") is True:
+                return Answer(rows, value.get("settled") is True)
+            row = value.get("node")
+            if not isinstance(row, dict):
+                raise self._nonsense()
+            rows.append(row)
+        raise self._cut()
+
+    def rows(self, command: str, **fields: object) -> Iterator[Row]:
+        """The lines of the answer as they come, the last one (with ``ok``) included. Raises as :meth:`ask`."""
         # What it says may stand there although it took nothing from us: that it is busy, or that we may not ask.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._socket.sendall(encode_line({"command": command, **fields}) + b"\n")
-        rows: list[Row] = []
         for line in self._lines():
             try:
                 value = decode_line(line)
@@ -102,13 +113,15 @@ class Channel:
                     raise Refusal(Trouble(value.get("trouble")), shown(value["error"]), value.get("settled") is True)
             except (ProtocolError, ValueError):
                 raise self._nonsense() from None
-            row = value.get("node")
+            if value.get("alive") is True:
+                continue
+            yield value
             if value.get("ok") is True:
-                return Answer(rows, value.get("settled") is True)
-            if not isinstance(row, dict):
-                raise self._nonsense()
-            rows.append(row)
-        raise Failure(Exit.CUT, f"{self._path}: the router ended the connection in the middle of its answer")
+                return
+        raise self._cut()
+
+    def _cut(self) -> Failure:
+        return Failure(Exit.CUT, f"{self._path}: the router ended the connection in the middle of its answer")
 
     def _nonsense(self) -> Failure:
         return Failure(Exit.BAD_HEAD, f"{self._path}: this is not how a uwsgirouter answers; is it its control-socket?")

@@ -12,14 +12,30 @@ import sys
 from collections.abc import Sequence
 
 import uwsgirouter
-from uwsgirouter.control import cache, down, drain, nodes, ready, request, subscribe, wait, weight
+from uwsgirouter.control import (
+    cache,
+    down,
+    drain,
+    events,
+    nodes,
+    ready,
+    request,
+    status,
+    subscribe,
+    trace,
+    wait,
+    weight,
+)
 from uwsgirouter.control.base import Command, Exit, Failure, shown
 from uwsgirouter.errors import ConfigError
 
 COMMANDS: tuple[Command, ...] = (
     request.COMMAND,
     subscribe.COMMAND,
+    status.COMMAND,
     nodes.COMMAND,
+    events.COMMAND,
+    trace.COMMAND,
     drain.COMMAND,
     ready.COMMAND,
     down.COMMAND,

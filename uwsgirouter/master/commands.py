@@ -15,6 +15,9 @@ from typing import NoReturn
 from uwsgirouter.errors import ConfigError, ProtocolError, RouterError
 from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.master.control_socket import Peer
+from uwsgirouter.master.conversation import Lines
+from uwsgirouter.master.looking import TRACES_MOST, Looking
+from uwsgirouter.master.news import KEPT
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.model.node import Node, Order
 from uwsgirouter.model.orders import Word
@@ -54,8 +57,14 @@ class Commands:
     """``inflight(id)`` counts a node's sessions; ``settled()``: every worker knows all that changed until now."""
 
     def __init__(
-        self, registrar: Registrar, inflight: Callable[[int], int], settled: Callable[[], bool], log: Log
+        self,
+        registrar: Registrar,
+        inflight: Callable[[int], int],
+        settled: Callable[[], bool],
+        log: Log,
+        looking: Looking,
     ) -> None:
+        self._looking = looking
         self._registrar = registrar
         self._registry = registrar.registry
         self._inflight = inflight
@@ -67,9 +76,12 @@ class Commands:
             "down": ({"key", "node"}, set[str](), self._order),
             "ready": ({"key", "node"}, set[str](), self._order),
             "weight": ({"key", "node", "weight"}, set[str](), self._weigh),
+            "status": (set[str](), set[str](), lambda command, request, peer: looking.status()),
+            "events": (set[str](), {"last", "follow"}, self._events),
+            "trace": ({"key"}, {"count"}, self._trace),
         }
 
-    def answer(self, line: bytes, peer: Peer) -> Iterator[bytes]:
+    def answer(self, line: bytes, peer: Peer) -> Lines:
         """The lines that answer one request."""
         try:
             request = decode_line(line)
@@ -133,6 +145,19 @@ class Commands:
             "sni": [to_text(path) for path in sni] if sni else None,
             "announced": None if heard is None else round(wall + heard, 3),
         }
+
+    # -- what goes on -------------------------------------------------------------------------------------------------
+
+    def _events(self, command: str, request: Request, peer: Peer) -> Lines:
+        follow = request.get("follow", True)
+        if type(follow) is not bool:
+            raise Refused(Trouble.REQUEST, "follow: expected true or false")
+        return self._looking.events(_number(request, "last", 0, 0, KEPT), follow)
+
+    def _trace(self, command: str, request: Request, peer: Peer) -> Lines:
+        key, wanted = _key(request), _number(request, "count", 1, 1, TRACES_MOST)
+        self._say(f"operator (uid {peer.uid}, pid {peer.pid}): trace {printable(key)}", time.monotonic())
+        return self._looking.trace(key, wanted)
 
     # -- orders -----------------------------------------------------------------------------------------------------
 
@@ -198,6 +223,14 @@ def _check_fields(command: str, request: Request, needed: set[str], allowed: set
         raise Refused(Trouble.REQUEST, f"{command} needs {', '.join(missing)}")
     if odd:
         raise Refused(Trouble.REQUEST, f"{command} has no field {odd[0]!r}")
+
+
+def _number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    """A whole number. Raises :class:`Refused`."""
+    value = request.get(name, default)
+    if type(value) is not int or not low <= value <= high:
+        raise Refused(Trouble.REQUEST, f"{name}: expected a whole number from {low} to {high}")
+    return value
 
 
 def _key(request: Request) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from uwsgirouter.log import Log
 from uwsgirouter.master.channels import Channels
 from uwsgirouter.master.downlink import Downlink
-from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns
+from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns, silent
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.model.counters import Counter, Counters
@@ -25,6 +25,10 @@ from uwsgirouter.model.table import RouteTable
 
 FAST_STOP = 2.0
 """Seconds that workers have to leave at INT before they are killed."""
+SILENT_AFTER = 3.0
+"""Seconds without a sign of life after which a worker is asked to show what it does."""
+SHOW_WHERE = signal.SIGUSR2
+"""The signal at which it does (worker/main.py)."""
 KILL_AGAIN = 5.0
 """Seconds after which a worker that was killed and is still there is killed once more."""
 
@@ -134,6 +138,9 @@ class Crew:
         beats = {
             member.pid: self._counters.read(member.row, Counter.BEAT) / 1000 for member in self._fleet.members.values()
         }
+        for member in silent(self._fleet.members.values(), now, min(SILENT_AFTER, harakiri / 2), beats):
+            self._log.say(f"worker {member.number} (pid {member.pid}) does not move; this is where it is:")
+            _kill(member.pid, SHOW_WHERE)
         for member, reason in self._fleet.overdue(now, harakiri, beats):
             self._end(member, reason, now)
 

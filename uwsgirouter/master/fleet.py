@@ -8,6 +8,7 @@ is nobody else's while it lives.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -46,6 +47,8 @@ class Member:
     life: Life = Life.STARTING
     deadline: float | None = None
     """When one that drains is told to leave at once, and when one that was told so is killed."""
+    was_asked: bool = False
+    """It was silent for so long that it was asked to show where it is."""
     is_foreign: bool = False
     """It is of a version whose counters we cannot read (after an upgrade): nobody knows whether it beats."""
 
@@ -110,6 +113,19 @@ class Fleet:
             elif not member.is_foreign and now - max(member.since, beats.get(member.pid, 0.0)) > harakiri:
                 found.append(Overdue(member, f"gave no sign of life for {harakiri:g} seconds"))
         return found
+
+
+def silent(members: Iterable[Member], now: float, longer: float, beats: dict[int, float]) -> list[Member]:
+    """Those that serve, gave no sign of life for ``longer`` seconds and were not asked why; each is named once."""
+    found = []
+    for member in members:
+        quiet = now - max(member.since, beats.get(member.pid, 0.0))
+        if quiet < longer:
+            member.was_asked = False
+        elif not member.was_asked and not member.is_foreign and member.life is not Life.STARTING:
+            member.was_asked = True
+            found.append(member)
+    return found
 
 
 class Respawns:

@@ -32,6 +32,8 @@ from uwsgirouter.master.crew import FAST_STOP, Crew
 from uwsgirouter.master.fleet import Fleet, Life, Member
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.handover import Rows
+from uwsgirouter.master.looking import Looking
+from uwsgirouter.master.news import HeardLog, News
 from uwsgirouter.master.notify import Notifier
 from uwsgirouter.master.offspring import become_attendant, become_worker
 from uwsgirouter.master.registrar import Registrar
@@ -63,8 +65,11 @@ class Stage(Enum):
 class Supervisor:
     """The master. :meth:`boot` prepares everything that can fail, :meth:`run` returns the exit status."""
 
-    def __init__(self, source: Source, settings: Settings, log: Log, left: Rows | None = None) -> None:
-        self.log = log
+    def __init__(self, source: Source, settings: Settings, quiet: Log, left: Rows | None = None) -> None:
+        """``quiet``: the log of what is no news of processes."""
+        self.table = RouteTable(WeightedRoundRobin)
+        self.news = News(self.table)
+        self.log = log = HeardLog(quiet, self.news)
         self.source = source
         self.stage = Stage.RUNNING
         self.status = 0
@@ -74,10 +79,9 @@ class Supervisor:
         self.sticky_secret = os.urandom(32) if left is None else bytes.fromhex(left["sticky"])
         self.notifier = Notifier(os.environ)
         self.fleet = Fleet()
-        self.table = RouteTable(WeightedRoundRobin)
         self.attention = Attention(lambda: self.registrar.listen())
         self.channels = Channels(self.attention.others, self.fleet, self._hear)
-        self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
+        self.registrar = Registrar(self.table, self._inflight, quiet, self._node_changed)
         if left is None:
             self.sockets, endpoints = Sockets(log), Endpoints()
         else:
@@ -110,9 +114,11 @@ class Supervisor:
             source, settings, self.sockets, self.registrar, self.attention.ears, self.place, log, legacy
         )
         self.upgrade = Upgrade(self, self.attention.others)
-        self.control = ControlSocket(
-            self.attention.others, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
+        self.looking = Looking(
+            self.fleet, self.reload, self.registrar, self.counters, self.news, lambda: self.stage.value
         )
+        commands = Commands(self.registrar, self._inflight, self.channels.settled, log, self.looking)
+        self.control = ControlSocket(self.attention.others, quiet, commands.answer)
         self._upgraded_from = ""
         self._next_tick = 0.0
         self._long_lived = LongLived()
@@ -180,6 +186,8 @@ class Supervisor:
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
+            self.news.look()
+            self.control.pass_on(now)
             self.channels.write()
 
     def _next_moment(self, now: float) -> float:
@@ -211,6 +219,7 @@ class Supervisor:
         self._long_lived.look(len(self.table.nodes))
         self.attendants.tick(now)
         self.control.tick(now)
+        self.looking.tick(now)
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         self.upgrade.tick(now)
         if not self.is_stopping:
@@ -300,6 +309,12 @@ class Supervisor:
                 # It gave up before it served: the next one may do the same, and must not come at once for ever.
                 self.crew.plan_respawn(member, now)
             self.crew.drain(member, now)
+        else:
+            self.looking.hear(member, message)
+
+    def _node_changed(self, id: int) -> None:
+        self.channels.node_changed(id)
+        self.news.node_changed(id)
 
     def _reap(self) -> None:
         while self.fleet.members or self.attendants.members or self.upgrade.trial is not None:

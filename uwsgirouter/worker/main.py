@@ -7,6 +7,7 @@ beats once a second in its row of the shared memory. It must not open what the m
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import signal
 import sys
@@ -58,7 +59,6 @@ _IGNORED = (
     signal.SIGINT,
     signal.SIGQUIT,
     signal.SIGUSR1,
-    signal.SIGUSR2,
     signal.SIGWINCH,
     signal.SIGPIPE,
 )
@@ -135,6 +135,8 @@ class Worker:
         """Serve until told to leave."""
         for number in _IGNORED:
             signal.signal(number, signal.SIG_IGN)
+        # Written by C code, whatever the interpreter does: where a worker that does not move is (master/crew.py asks).
+        faulthandler.register(signal.SIGUSR2, file=2, all_threads=False)
         self._term.start(self._on_term)
         self._clock.start(self._tick)
         self._beat()

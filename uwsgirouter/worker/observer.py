@@ -113,6 +113,7 @@ class Observer:
         record = session.record
         if record is None:
             record = session.record = Record(False)
+        record.step(f"fails: {cause.value.word}")
         record.cause = cause.value.word
         record.status = cause.value.status
         if not record.packet:
