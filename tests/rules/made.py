@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.protocol.packet import decode_vars, encode_packet
-from uwsgirouter.rules.base import ChainName, Verdict
+from uwsgirouter.rules.base import Broken, ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.response import Stage
 from uwsgirouter.rules.service import Service, ServiceDown, Timing
@@ -96,7 +96,7 @@ class PlayHost:
         """At once."""
         try:
             self.ask(service, call)
-        except ServiceDown as error:
+        except Broken as error:
             self.complain(f"{what}: {error}".encode())
 
 

@@ -176,7 +176,7 @@ class _Pool:
 
         def then() -> None:
             self._handed -= 1
-            if isinstance(call.error, ServiceDown):
+            if isinstance(call.error, RouterError):
                 complain(str(call.error))
             elif call.error is not None:
                 raise call.error  # in the hub, which logs it

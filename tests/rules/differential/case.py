@@ -33,6 +33,8 @@ class Ask:
     modifiers: tuple[int, int] = (0, 0)
     app: dict[str, Any] = field(default_factory=dict)
     """What the application answers (app.py)."""
+    kept: str = ""
+    """``redis:KEY``: it is sent when there is such an item."""
 
     def packet(self, case: str, chains: Sequence[str], number: str) -> Variables:
         """The variables as nginx sends them, and what steers the two sides."""
@@ -76,13 +78,14 @@ def ask(
     more: Sequence[tuple[bytes, bytes]] = (),
     without: Sequence[bytes] = (),
     modifiers: tuple[int, int] = (0, 0),
+    kept: str = "",
     **app: Any,
 ) -> Ask:
     """A request; ``v`` are variables by name, ``more`` are appended even when they repeat, ``app`` goes to the
     application.
     """
     given = tuple((name.encode(), _bytes(value)) for name, value in (v or {}).items())
-    return Ask(path, method, body, (*given, *more), without, modifiers, app)
+    return Ask(path, method, body, (*given, *more), without, modifiers, app, kept)
 
 
 def _bytes(value: str | bytes) -> bytes:

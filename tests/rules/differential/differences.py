@@ -53,6 +53,7 @@ NOT_ASKED = Differs(
 WHOLE = "answers of the error and response chains pass transformations whole (their end is lost)"
 NAMED = "Content-Encoding: gzip stands in the head, also when the application's first piece is empty"
 FLUSH = "flush sends what it flushes once"
+STORE_AWAY = "memcached:, redis: without the server the request ends with a 502 (the -continue forms go on)"
 FILES = "transformations apply to files that an application sends"
 
 

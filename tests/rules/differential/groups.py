@@ -32,5 +32,11 @@ GROUPS = {
     "guards": Group(guards=True),
     "range": Group(both=("honour-range = true", MIME)),
     "bare": Group(both=CACHES, ours=("fastrouter-error-pages = false",)),
+    "stores": Group(
+        both=(MIME,),
+        # One connection: what is asked comes behind what was to be kept.
+        ours=("service-connections = 1",),
+        stores=True,
+    ),
     "system": Group(system=True),
 }

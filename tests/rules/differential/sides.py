@@ -21,7 +21,7 @@ from typing import Any
 from tests.rules.differential.case import CHAINS, Ask, Case
 from tests.rules.differential.outcome import Outcome
 from tests.rules.differential.table import guarded, labelled
-from tests.servers import Process, Servers, is_listening, local, wait_until
+from tests.servers import Memcached, Process, Redis, Servers, is_listening, local, wait_until
 from tests.servers.programs import environment, system_uwsgi, uwsgi_command
 from tests.servers.wire import packet, where
 
@@ -43,6 +43,8 @@ class Group:
     """uWSGI of Debian's packages, which has what the wheel lacks (toupper, xattr)."""
     guards: bool = False
     """Guard each rule instead of jumping to a label."""
+    stores: bool = False
+    """Each side has a memcached and a Redis of its own, ``{memcached}`` and ``{redis}``."""
 
 
 class Reports:
@@ -127,6 +129,8 @@ class Sides:
         self.node = self.start_node()
         """The application alone: the router's node, and the server that rules of both sides name ``{upstream}``."""
         self.places["upstream"] = self.node.address
+        self.stores: dict[Path, tuple[Memcached, Redis]] = {}
+        """By the side's own directory."""
         self.rules = guarded([*cases, SYNC], CHAINS) if group.guards else labelled([*cases, SYNC])
 
     def config(self, side: str, lines: Sequence[str]) -> tuple[Path, Path]:
@@ -135,6 +139,9 @@ class Sides:
         own.mkdir()
         file = Path(self.servers.path(f"{self.name}-{side}.ini"))
         places = {**self.places, "own": str(own)}
+        if self.group.stores and side != "node":
+            self.stores[own] = self.servers.daemon(Memcached), self.servers.daemon(Redis)
+            places.update({store.name: store.address for store in self.stores[own]})
         file.write_text("[uwsgi]\n" + "\n".join(fill(line, places) for line in lines) + "\n", encoding="latin-1")
         return file, own
 
@@ -179,6 +186,11 @@ class Sides:
         for name, found in outcomes.items():
             for index, outcome in enumerate(found):
                 outcome.seen = self.reports.by_number.get(f"{name}-{index}", [])
+                for store in self.stores.get(side.own, ()):
+                    for report in outcome.seen:
+                        report["vars"] = {
+                            key: v.replace(store.address, store.name) for key, v in report["vars"].items()
+                        }
         for number, text in _LOGGED.findall(log):
             name, _, index = number.rpartition("-")
             outcomes[name][int(index)].log.append(text.replace(str(side.own), "{own}"))
@@ -187,6 +199,10 @@ class Sides:
     def one(self, side: Side, case: Case, index: int, asked: Ask) -> Outcome:
         """Send one request."""
         places = {**self.places, "own": str(side.own)}
+        for store in self.stores.get(side.own, ()):
+            places[store.name] = store.address
+            if asked.kept:
+                self._wait_for_item(store, asked.kept)
         plan = {key: fill(value, places) if isinstance(value, str) else value for key, value in asked.app.items()}
         variables = [
             (name, fill(value.decode("latin-1"), places).encode("latin-1"))
@@ -195,6 +211,12 @@ class Sides:
         start = time.time()
         answer, end = side.send(packet(variables, *asked.modifiers) + asked.body)
         return Outcome(answer.replace(str(side.own).encode(), b"{own}"), end, seconds=time.time() - start, moment=start)
+
+    def _wait_for_item(self, store: Memcached | Redis, kept: str) -> None:
+        """``kind:key``: uWSGI does not wait until what it has to keep is kept."""
+        kind, _, key = kept.partition(":")
+        if store.name == kind:
+            wait_until(lambda: store.get(key), 20, f"{key} is kept")
 
 
 SYSTEM_PLUGINS = ",".join(
