@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import threading
 import time
+from collections import Counter
+from contextlib import ExitStack
 
 import pytest
 
@@ -21,6 +24,7 @@ from tests.servers import (
     fetch,
     free_udp_port,
     get,
+    hang,
     is_bound_udp,
     is_listening,
     local,
@@ -186,6 +190,56 @@ def test_listeners_come_and_go(house: House) -> None:
     assert not is_listening(path)
     assert not os.path.exists(path)
     assert fetch(house.address).body == b"first"
+
+
+def test_what_waits_at_a_listener_that_goes_is_served(house: House) -> None:
+    """The old workers are the last ones there."""
+    gone = local()
+    old = house.reload(*house.plain, f"fastrouter = {gone}")
+    for pid in old:
+        os.kill(pid, signal.SIGSTOP)
+    with ExitStack() as crowd:
+        waiting = [crowd.enter_context(Client(gone)) for _ in range(20)]
+        for client in waiting:
+            client.send_packet(get())
+        before = house.router.log().count("] reloaded in ")
+        house.router.rewrite(house.text(*house.plain))
+        house.router.hup()
+        house.router.wait_for_log("] reloaded in ", count=before + 1)
+        for pid in old:
+            os.kill(pid, signal.SIGCONT)
+        assert [client.reply().body for client in waiting] == [b"first"] * 20
+    assert not is_listening(gone)
+    house.workers = wait_for_serving(house.router, 2)
+
+
+def test_sessions_that_do_not_end_in_time_are_cut_and_named(house: House) -> None:
+    """Whose they were is told: keys and how many of each, the rest as a number."""
+    node = house.servers.node(hang)
+    node.expect_errors()
+    server = f"127.0.0.1:{free_udp_port()}"
+    lines = [*house.plain[:2], f"fastrouter-subscription-server = {server}", "reload-mercy = 1"]
+    old = set(house.reload(*lines))
+    keys = [f"{letter}.cut.example" for letter in "abcdefghijkl"]
+    for key in keys:
+        announce(server, key, node.address)
+        house.router.wait_for_log(f"{key} => new node: {node.address}", 10)
+    with ExitStack() as crowd:
+        for key in [*keys, keys[0], keys[0], keys[1]]:
+            crowd.enter_context(Client(house.address)).send_packet(get(key))
+        node.wait_for(15)
+        house.hup()
+        wait_until(lambda: not old & set(workers(house.router)), 20, "the old workers left")
+    log = house.router.log()
+    cut = [line.partition(" sessions are cut: ")[2] for line in log.splitlines() if " sessions are cut: " in line]
+    counts = Counter()
+    for line in cut:
+        for key, number in re.findall(r"(\S+) (\d+)(?:,|$| and)", line):
+            counts[key] += int(number)
+    others = sum(int(number) for line in cut for number in re.findall(r" and (\d+) of \d+ other key", line))
+    assert counts.total() + others == 15, cut
+    assert counts[keys[0]] == 3 or others, cut
+    assert "it did not finish in time; " in log
 
 
 def test_the_number_of_workers_changes(house: House) -> None:

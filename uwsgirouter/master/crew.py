@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from uwsgirouter.log import Log
 from uwsgirouter.master.channels import Channels
@@ -21,6 +21,7 @@ from uwsgirouter.master.fleet import Fleet, Life, Member, Respawns, silent
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.model.counters import Counter, Counters
+from uwsgirouter.model.cut import whose
 from uwsgirouter.model.table import RouteTable
 
 FAST_STOP = 2.0
@@ -108,12 +109,15 @@ class Crew:
 
     # -- leaving ----------------------------------------------------------------------------------------------------
 
-    def drain(self, member: Member, now: float) -> None:
-        """Have it accept no more, and leave when its last session ends."""
+    def drain(self, member: Member, now: float, alone: Sequence[int] = ()) -> None:
+        """Have it accept no more, and leave when its last session ends.
+
+        ``alone``: the listeners, by number, that nobody serves after it: what waits there is accepted first.
+        """
         if not member.leaving:
             member.life = Life.DRAINING
             member.deadline = now + self._mercy()
-            member.downlink.order("drain", False)
+            member.downlink.order("drain", False, list(alone))
 
     def stop(self, deadline: float, life: Life, *order: object) -> None:
         """Give all of them ``order``, which makes their life ``life``; a deadline that is nearer stays."""
@@ -156,17 +160,27 @@ class Crew:
             what = f"*** HARAKIRI ON GATEWAY uwsgirouter {member.number} (pid: {member.pid}) ***"
             member.deadline = now + KILL_AGAIN
             _kill(member.pid, signal.SIGKILL)
-        self._log.line(f"{what} it {reason}; {sessions} sessions are cut")
+        self._log.line(f"{what} it {reason}; {sessions} sessions are cut{self._whose(member)}")
+
+    def _whose(self, member: Member) -> str:
+        """The keys of those of its sessions that have a node of the registry; it may not be able to tell any more."""
+        if member.is_foreign:
+            return ""
+        cells = self._counters.inflight_row(member.row)
+        text = whose(key for id, node in self._table.nodes.items() for key in [node.key] * cells[id])
+        return f" ({text})" if text else ""
 
     def bury(self, member: Member, code: int) -> str:
         """It was reaped with exit code ``code`` (negative: a signal); how it ended, empty if it was to leave."""
         self._channels.close(member)
-        self._release(member.row)
         how = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
+        lost = self._whose(member) if code else ""
+        self._release(member.row)
         if member.leaving and code == 0:
             self._log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) is done")
         else:
-            self._log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) {how}")
+            cut = f"; sessions that were under way are cut{lost}" if lost else ""
+            self._log.line(f"uwsgirouter worker {member.number} (pid: {member.pid}) {how}{cut}")
         return "" if member.leaving else how
 
     def _release(self, row: int) -> None:

@@ -377,7 +377,8 @@ class Supervisor:
             self.stage = Stage.RUNNING
 
     def _complete_reload(self, now: float) -> None:
-        previous = self.reload.current.index
+        before = self.reload.current
+        previous = before.index
         old = self.reload.complete(self.fleet, now)
         if old is None:
             return
@@ -386,8 +387,10 @@ class Supervisor:
         self.control.watch(self.reload.current.endpoints.control)
         self._touched = _mtimes(self.settings)
         _show(self.settings)
+        served = {id(bound) for bound in self.reload.current.endpoints.listeners}
+        alone = [number for number, bound in enumerate(before.endpoints.listeners) if id(bound) not in served]
         for member in old:
-            self.crew.drain(member, now)
+            self.crew.drain(member, now, alone)
         if self._upgraded_from:
             self.log.say(f"upgraded from version {self._upgraded_from} to {__version__}")
             self._upgraded_from = ""

@@ -1,9 +1,9 @@
 """Messages between master and worker: a 4-byte length and a JSON list whose first item names the message.
 
 One idea: JSON, because a worker runs with fewer rights than the master and what it sends must be safe to read. Sans-IO:
-bytes in, lists out. Down: ``nodes`` (number, snapshot?, rows, gone ids), ``start`` (number), ``drain`` (last?),
-``stop``, ``log`` (with a descriptor). Up: ``ready`` (number), ``failed`` (node id, reason), ``wake`` (node id: its
-vassal is needed), ``draining``.
+bytes in, lists out. Down: ``nodes`` (number, snapshot?, rows, gone ids), ``start`` (number), ``drain`` (last?, numbers
+of listeners that nobody serves afterwards), ``stop``, ``log`` (with a descriptor). Up: ``ready`` (number), ``failed``
+(node id, reason), ``wake`` (node id: its vassal is needed), ``draining``.
 Invariant: any split of the stream gives the same messages.
 """
 

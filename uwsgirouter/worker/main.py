@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Collection
 from enum import Enum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from setproctitle import setproctitle
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log, Throttle
 from uwsgirouter.model.counters import Counter
+from uwsgirouter.model.cut import whose
 from uwsgirouter.model.in_flight import InFlight
 from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.table import RouteTable
@@ -184,15 +186,16 @@ class Worker:
             self.log.say("leaving cheap mode...")
         self._show()
 
-    def drain(self, last: bool) -> None:
-        """Accept no more (serve the backlog first when nobody comes after), leave when the sessions are done."""
+    def drain(self, last: bool, alone: Collection[int] = ()) -> None:
+        """Accept no more, leave when the sessions are done. The backlog is served first where nobody comes after us:
+        everywhere (``last``), or at the listeners of these numbers (``alone``), which are not configured any more."""
         if self.duty is Duty.DRAINING:
             return
         serving = self.duty is Duty.SERVING
         self.duty = Duty.DRAINING
         try:
-            for listener in self.listeners:
-                if last and serving:
+            for number, listener in enumerate(self.listeners):
+                if serving and (last or number in alone):
                     listener.finish()
                 else:
                     listener.close()
@@ -205,7 +208,10 @@ class Worker:
     def stop(self) -> None:
         """Leave at once; what is under way is cut."""
         self.drain(last=False)
-        for session in list(self.router.sessions):
+        sessions = list(self.router.sessions)
+        if sessions:
+            self.log.say(f"{len(sessions)} sessions are cut: {whose(session.key for session in sessions)}")
+        for session in sessions:
             session.abandon(Cause.STOPPED)
         self.done.set()
 

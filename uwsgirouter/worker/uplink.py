@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
+from collections.abc import Collection
 from typing import Any, Protocol
 
 from uwsgirouter.errors import ProtocolError
@@ -34,8 +35,9 @@ class Orders(Protocol):
     def nodes_changed(self) -> None:
         """The table was changed."""
 
-    def drain(self, last: bool) -> None:
-        """Finish what is under way; ``last``: serve the backlog too, nobody comes after you."""
+    def drain(self, last: bool, alone: Collection[int] = ()) -> None:
+        """Finish what is under way; ``last``: serve the backlog too, nobody comes after you; ``alone``: the same of
+        these listeners."""
 
     def stop(self) -> None:
         """Leave at once."""
@@ -134,7 +136,9 @@ class Uplink:
             assert isinstance(message[1], int)
             self._orders.begin(message[1])
         elif order == "drain":
-            self._orders.drain(last=bool(message[1]))
+            alone = message[2] if len(message) > 2 else []
+            assert isinstance(alone, list)
+            self._orders.drain(bool(message[1]), alone)
         elif order == "stop":
             self._orders.stop()
         elif order == "trace":
