@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 _WORDS = """
-    cgi cgihelper goon ldapauth ldapauth-next memcached memcached-continue memcached-store memcachedstore radius redis
-    redis-continue redis-store redisstore spnego symcall symcall-next xmldir xslt
+    cgi cgihelper goon memcached memcached-continue memcached-store memcachedstore redis
+    redis-continue redis-store redisstore symcall symcall-next xmldir xslt
     """
 LATER = frozenset(_WORDS.split())
 """Actions of uWSGI and its plugins that are not built: they need another service, or C functions of the server's."""
