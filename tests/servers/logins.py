@@ -5,6 +5,7 @@ All that they need is written into the daemon's directory: nothing of the system
 
 from __future__ import annotations
 
+import base64
 import datetime
 import hashlib
 import hmac
@@ -374,3 +375,13 @@ class Kdc(Daemon):
         cache = {**self.environment, "KRB5CCNAME": f"FILE:{self.directory}/tickets-{user}"}
         run(program("kinit"), user, cwd=self.directory, env=cache, given=f"{password}\n")
         return cache
+
+
+def negotiate(service: str = "HTTP@localhost") -> str:
+    """An Authorization header with a ticket, of a process that is in a realm and has tickets."""
+    import gssapi
+
+    name = gssapi.Name(service, gssapi.NameType.hostbased_service)
+    spnego = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
+    token = gssapi.SecurityContext(name=name, usage="initiate", mech=spnego).step()
+    return f"Negotiate {base64.b64encode(token).decode()}"
