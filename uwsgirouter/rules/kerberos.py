@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from uwsgirouter.errors import RouterError
 from uwsgirouter.rules.service import Service, extra
 
 gssapi = extra("gssapi", "spnego")
@@ -29,7 +30,7 @@ class Shown:
     reason: str = ""
 
 
-class NoKey(Exception):
+class NoKey(RouterError):
     """There is no key of the service: the configuration's fault, not the client's."""
 
 
