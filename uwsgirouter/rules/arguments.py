@@ -18,17 +18,28 @@ _LOW, _HIGH = -(1 << 63), (1 << 63) - 1
 DIGITS_MOST = 20
 
 
-def keyed(text: bytes, place: Place, keys: Sequence[str], needed: Sequence[str] = ()) -> dict[str, bytes]:
+def keyed(
+    text: bytes,
+    place: Place,
+    keys: Sequence[str],
+    needed: Sequence[str] = (),
+    separator: bytes = b",",
+    secret: str = "",
+) -> dict[str, bytes]:
     """``key=value,key=value``, the values as they were written. A key that means nothing is told at start and left out.
 
-    Raises :class:`BadRule` when one of ``needed`` is not there or is empty.
+    ``secret``: the key of a password, of which nothing is told (of one that holds a separator, the rest looks like
+    keys). Raises :class:`BadRule` when one of ``needed`` is not there or is empty.
     """
     found: dict[str, bytes] = {}
-    for item in _split(text):
+    for item in _split(text, separator[0]):
         name, equals, value = item.partition(b"=")
         key = name.decode("latin-1")
         if key in keys:
             found[key] = value if equals else b""
+        elif item and secret in found and not _close(key, keys):
+            place.warn(f"something behind {secret}= means nothing; a {separator.decode()} in a value is written as "
+                       f"\\{separator.decode()}")  # fmt: skip
         elif item:
             place.warn(f"{key}= means nothing here{_nearest(key, keys)}")
     missing = [key for key in needed if not found.get(key)]
@@ -37,11 +48,11 @@ def keyed(text: bytes, place: Place, keys: Sequence[str], needed: Sequence[str] 
     return found
 
 
-def _split(text: bytes) -> list[bytes]:
+def _split(text: bytes, separator: int) -> list[bytes]:
     items = [bytearray()]
     escaped = False
     for byte in text:
-        if byte == 0x2C and not escaped:
+        if byte == separator and not escaped:
             items.append(bytearray())
         elif byte == 0x5C and not escaped:
             escaped = True
@@ -51,8 +62,12 @@ def _split(text: bytes) -> list[bytes]:
     return [bytes(item) for item in items]
 
 
+def _close(key: str, keys: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(key, keys, 1, 0.7)
+
+
 def _nearest(key: str, keys: Sequence[str]) -> str:
-    close = difflib.get_close_matches(key, keys, 1, 0.7)
+    close = _close(key, keys)
     return f"; did you mean {close[0]}=?" if close else f" (known: {', '.join(keys)})"
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from uwsgirouter.rules.base import BadRule, ChainName
+from uwsgirouter.rules.secrets import masked
 from uwsgirouter.settings.rows.routing import RULES
 
 
@@ -48,7 +49,8 @@ class Rule:
         return self.key.kind == "if-not"
 
     def __str__(self) -> str:
-        return f"{self.option} = {self.text.decode('utf-8', 'surrogateescape')}"
+        """As it was written, but for passwords."""
+        return f"{self.option} = {masked(self.text).decode('utf-8', 'surrogateescape')}"
 
 
 def take_apart(option: str, text: str, where: str, turn: int = 0) -> Rule:

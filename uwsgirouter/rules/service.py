@@ -15,6 +15,7 @@ never seen by an action: it becomes :class:`ServiceDown`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -69,7 +70,10 @@ class Service(Generic[C]):
 def extra(module: str, name: str) -> ModuleType:
     """Import a library of an extra, at start. Raises :class:`BadRule` with the command that installs it."""
     try:
-        return import_module(module)
+        with warnings.catch_warnings():
+            # What a library should change in itself is nothing that the operator can do something about.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return import_module(module)
     except ImportError as error:
         missing: Any = getattr(error, "name", None) or module
         raise BadRule(f"it needs {missing}, which is not installed: pip install 'uwsgirouter[{name}]'") from None

@@ -23,6 +23,7 @@ from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.grammar import KEYS, Rule, take_apart
 from uwsgirouter.rules.headers import Collected, collected
 from uwsgirouter.rules.place import Needs, RulePlace
+from uwsgirouter.rules.secrets import masked, masked_text
 from uwsgirouter.rules.subjects import ANSWERED, NAMES, SERVER_NAME, SUBJECTS
 from uwsgirouter.rules.transform import Transform
 from uwsgirouter.settings.judge import raise_all
@@ -104,7 +105,7 @@ class Table:
                 rule = take_apart(option, text, where, turn)
                 rules[rule.key.chain].append(rule)
             except BadRule as error:
-                building.errors[turn] = ConfigError(f"{option} = {text}: {error}", where)
+                building.errors[turn] = ConfigError(f"{option} = {masked_text(text)}: {error}", where)
         chains = {name: building.chain(name, listed) for name, listed in rules.items()}
         raise_all([building.errors[turn] for turn in sorted(building.errors)])
         return cls(chains, building.needs, headers)
@@ -206,7 +207,7 @@ def _described(step: Step) -> str:
     rule = step.rule
     if rule.label is not None:
         return f"label: {_text(rule.label)}"
-    action = f"action: {_text(rule.action + b':' + rule.argument)}"
+    action = f"action: {_text(masked(rule.action + b':' + rule.argument))}"
     kind, pattern = rule.key.kind, _text(rule.pattern)
     if kind == "run":
         return action
