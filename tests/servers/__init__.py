@@ -66,7 +66,7 @@ from tests.servers.node import (
 from tests.servers.ports import free_port, free_udp_port, is_bound_udp, is_listening, local
 from tests.servers.process import Process, wait_until
 from tests.servers.programs import Announcer, FastRouter, Gunicorn, Nginx, Router, UwsgiApp
-from tests.servers.services import Daemon, Memcached, Redis
+from tests.servers.services import Daemon, Detour, Memcached, Redis
 from tests.servers.started import Servers
 from tests.servers.wire import Reply, announce, announcement, get, packet, post, unpack
 
@@ -75,6 +75,7 @@ __all__ = [
     "Client",
     "Connection",
     "Daemon",
+    "Detour",
     "End",
     "FastRouter",
     "Gunicorn",

@@ -4,6 +4,7 @@
     redis.address, redis.port, redis.pid, redis.log()
     redis.stop(); redis.start()            away, and back at the same address, empty
     with redis.frozen(): ...               SIGSTOP: connections are taken by the kernel, and nobody answers
+    way = servers.detour(redis.address)    way.address leads to it, way.delay seconds late
 
 A kind of server is a subclass of :class:`Daemon` with ``argv()`` and ``answers()``, and perhaps ``env()``; files that
 it needs are written by ``prepare()``, which is called once, before the first start.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +163,67 @@ class Daemon:
                     raise ConnectionError(f"{self.name} closed after {answer!r}")
                 answer += data
             return answer
+
+
+class Detour:
+    """A way to a server over TCP that takes its time: what the server says arrives ``delay`` seconds later."""
+
+    def __init__(self, address: str) -> None:
+        self._to = address.rpartition(":")
+        self.delay = 0.0
+        self.made = 0
+        """Connections so far."""
+        self._open: list[socket.socket] = []
+        self._stopping = threading.Event()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:{1}".format(*self._listener.getsockname())
+        self._threads = [threading.Thread(target=self._accept, name=f"detour {self.address}", daemon=True)]
+        self._threads[0].start()
+
+    def _accept(self) -> None:
+        while True:
+            here, _ = self._listener.accept()
+            if self._stopping.is_set():
+                here.close()
+                return
+            self.made += 1
+            try:
+                there = socket.create_connection((self._to[0], int(self._to[2])), 10)
+            except OSError:
+                here.close()
+                continue
+            there.settimeout(None)
+            self._open += here, there
+            for ends in ((here, there, False), (there, here, True)):
+                thread = threading.Thread(target=self._carry, args=ends, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, late: bool) -> None:
+        """Until one of both ends."""
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if late and self.delay:
+                    self._stopping.wait(self.delay)
+                sink.sendall(data)
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def stop(self) -> None:
+        """Close everything."""
+        self._stopping.set()
+        with contextlib.suppress(OSError), socket.create_connection(self._listener.getsockname(), 10):
+            self._threads[0].join(10)
+        self._listener.close()
+        for sock in self._open:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(10)
+            assert not thread.is_alive(), f"a detour to {''.join(self._to)} does not end"
+        for sock in self._open:
+            sock.close()
 
 
 class Memcached(Daemon):

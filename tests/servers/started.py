@@ -23,7 +23,7 @@ from tests.servers.programs import (
     UwsgiApp,
     environment,
 )
-from tests.servers.services import Daemon
+from tests.servers.services import Daemon, Detour
 
 D = TypeVar("D", bound=Daemon)
 P = TypeVar("P", bound=Process)
@@ -80,6 +80,12 @@ class Servers:
         daemon = kind(self.directory, *args)
         self._cleanups.append(daemon.stop)
         return daemon
+
+    def detour(self, address: str) -> Detour:
+        """A way to a server on which what it says takes its time."""
+        detour = Detour(address)
+        self._cleanups.append(detour.stop)
+        return detour
 
     def node(self, handler: Handler, address: str = "127.0.0.1:0") -> Node:
         """A scripted node."""

@@ -24,6 +24,8 @@ from uwsgirouter.rules.service import Service, ServiceDown
 from uwsgirouter.rules.transform import Transform
 from uwsgirouter.rules.writer import Writer
 
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, AssertionError)
+"""What a library raises, beside its own errors, at an answer that is none: failures of a service, too."""
 EXPIRES_MOST = 10**9
 SIZE_MOST = 8 << 20
 """Bytes of a body that are kept unless a rule says ``max_size=``."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from uwsgirouter.rules.base import Broken, Verdict, action, transformation
 from uwsgirouter.rules.service import Service, Timing, extra
-from uwsgirouter.rules.stored import Items, Store, answering, keeping
+from uwsgirouter.rules.stored import NONSENSE, Items, Store, answering, keeping
 from uwsgirouter.settings.address import Address, parse_peer
 
 _KEY = re.compile(rb"[^\x00-\x20\x7f]{1,250}")
@@ -29,12 +29,11 @@ def _reach(text: str) -> Service[Items]:
     extra("pymemcache", "memcached")
     base, exceptions = extra("pymemcache.client.base", "memcached"), extra("pymemcache.exceptions", "memcached")
     address = parse_peer(text)
-    failures = (exceptions.MemcacheError, OSError, ValueError, IndexError)  # the last two for what is no answer at all
     return Service(
         f"memcached {text}",
         lambda timing: Memcached(base, exceptions, address, timing),
         lambda items: items.close(),
-        failures,
+        (exceptions.MemcacheError, OSError, *NONSENSE),
     )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from uwsgirouter.rules.base import BadRule, Broken, Verdict, action, transformation
 from uwsgirouter.rules.service import Service, Timing, extra
-from uwsgirouter.rules.stored import Items, Store, answering, keeping
+from uwsgirouter.rules.stored import NONSENSE, Items, Store, answering, keeping
 from uwsgirouter.settings.address import parse_peer
 
 URLS = ("redis://", "rediss://")
@@ -27,16 +27,16 @@ def _reach(text: str) -> Service[Items]:
 
     def connect(timing: Timing) -> Redis:
         times = {"socket_connect_timeout": timing.connect, "socket_timeout": timing.answer}
-        options = {**times, "retry": never, "protocol": 2, "single_connection_client": True}
+        options = {**times, "retry": never, "protocol": 2}
         if "url" in way:
             return Redis(library, library.Redis.from_url(way["url"], **options))
         return Redis(library, library.Redis(**way, **options))
 
-    return Service(f"redis {name}", connect, lambda items: items.close(), (library.RedisError, OSError))
+    return Service(f"redis {name}", connect, lambda items: items.close(), (library.RedisError, OSError, *NONSENSE))
 
 
 class Redis:
-    """One connection. The library is given, so that nothing is imported in a thread."""
+    """One connection, made by the first command. The library is given, so that nothing is imported in a thread."""
 
     def __init__(self, library: Any, client: Any) -> None:
         self._library = library
@@ -45,10 +45,12 @@ class Redis:
     def get(self, key: bytes) -> bytes | None:
         """A string. Raises Broken for what is none."""
         try:
-            value: bytes | None = self._client.get(key)
+            value = self._client.get(key)
         except self._library.ResponseError as error:
             raise Broken(str(error)) from None
-        return value
+        if value is None or isinstance(value, bytes):
+            return value
+        raise self._library.InvalidResponse(f"{str(value)[:64]} is no string")
 
     def put(self, key: bytes, value: bytes, expires: int) -> None:
         """Set a string. Raises Broken when the server will not have it."""
