@@ -68,7 +68,7 @@ docs:
 	@scripts/setup docs
 	$(PYTHON_IN_VENV) scripts/options_page.py
 	$(PYTHON_IN_VENV) -m scripts.man
-	NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict
 
 # The master and its workers are measured too: see [coverage:run] in setup.cfg. Compiled modules cannot be, and what
 # measures gevent imports it, so the test that nobody does is left out.
