@@ -18,7 +18,10 @@ LINKS_FETCHED = {"stylesheet", "icon", "preconnect", "preload", "prefetch", "dns
 
 
 def build(source: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """``mkdocs build --strict``, as make docs does it, but into a directory of the test. (With --quiet warnings are no errors.)"""
+    """``mkdocs build --strict``, as make docs does it, but into a directory of the test.
+
+    (Not with --quiet: then warnings are no errors.)
+    """
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site), *arguments]
     env = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     return subprocess.run(command, cwd=source, env=env, capture_output=True, text=True, check=False, timeout=100)
