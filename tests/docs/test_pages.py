@@ -13,7 +13,6 @@ from uwsgirouter.protocol.packet import BLOCK_MAX, KEY_MAX
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, VARIABLES_MAX
 from uwsgirouter.settings.table import BY_NAME
 
-
 OF_NODES = {"subscribe-to"}
 """Options that stand in a node's file, not in the router's."""
 

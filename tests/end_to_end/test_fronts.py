@@ -140,6 +140,7 @@ def test_paths_and_queries_arrive(row: Row, front: Front) -> None:
     assert seen.variables["REQUEST_URI"] == "/a%20b/%C3%A9?x=1%2F2&y=a+b"
     assert seen.variables["REQUEST_METHOD"] == "GET"
     assert seen.variables.get("SCRIPT_NAME", "") == ""
+    assert row.ask(front, "/a/x/..//b").variables["PATH_INFO"] == "/a/b"
     slash = row.ask(front, "/a%2Fb")
     assert (slash.status, slash.variables["REQUEST_URI"]) == (200, "/a%2Fb")
     assert slash.variables["PATH_INFO"] == "/a/b"

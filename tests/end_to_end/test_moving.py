@@ -56,7 +56,13 @@ class Move:
         )
         assert count == 2, "the upstream has two lines"
         Path(self.nginx.argv[-1]).write_text(self._nginx_conf)
+        before = {child.pid for child in self.nginx.children()}
         self.nginx.signal(signal.SIGHUP)
+        wait_until(
+            lambda: self.nginx.children() and not before & {child.pid for child in self.nginx.children()},
+            SLOW,
+            "nginx' old worker has finished its requests",
+        )
 
     def served(self) -> int:
         """How many requests the new router has served."""
