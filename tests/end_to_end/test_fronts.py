@@ -190,7 +190,7 @@ def test_behind_a_load_balancer_it_is_what_that_names(row: Row, full: Front) -> 
     seen = row.ask(full, head={"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"}).variables
     assert seen["REMOTE_ADDR"] == "192.0.2.7"
     assert seen["HTTP_X_FORWARDED_PROTO"] == "https"
-    assert seen.get("HTTPS") == ("on" if full.name == "lighttpd" else None), "who ended TLS, only lighttpd believes"
+    assert seen.get("HTTPS") == (None if full.name == "nginx" else "on"), "the balancer ended TLS"
 
 
 def test_tls_is_told(row: Row, front: Front) -> None:

@@ -21,7 +21,7 @@ from tests.servers.process import Process
 from tests.servers.programs import program
 from tests.servers.started import Servers
 
-MODULES = ["mpm_event", "authz_core", "headers", "proxy", "proxy_uwsgi", "remoteip", "ssl", "socache_shmcb"]
+MODULES = ["mpm_event", "authz_core", "headers", "proxy", "proxy_uwsgi", "remoteip", "setenvif", "ssl", "socache_shmcb"]
 """What a2enmod would enable."""
 
 
