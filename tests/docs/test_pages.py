@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 from uwsgirouter.control.base import Exit
-from uwsgirouter.control.main import COMMANDS
+from uwsgirouter.control.main import COMMANDS, parser
 from uwsgirouter.master.control_socket import CONNECTIONS_MOST
 from uwsgirouter.master.conversation import LINE_MAX
 from uwsgirouter.protocol.packet import BLOCK_MAX, KEY_MAX
 from uwsgirouter.protocol.subscription import DATAGRAM_MAX, VARIABLES_MAX
 from uwsgirouter.settings.table import BY_NAME
-
-OF_NODES = {"subscribe-to"}
-"""Options that stand in a node's file, not in the router's."""
 
 
 def page(project: Path, name: str) -> str:
@@ -41,14 +41,50 @@ def test_the_limits_are_those_of_the_code(project: Path) -> None:
     assert limits["connections to the control socket"] == f"{CONNECTIONS_MOST}; {LINE_MAX:,} bytes a request"
 
 
-def test_every_option_that_a_page_shows_in_a_line_exists(project: Path) -> None:
-    """Indented ini lines of the pages for operators: ``name = value``."""
-    for name in ("get-started", "fronts", "moving", "sizing", "security"):
-        shown = re.findall(r"^ {4}([a-z][a-z-]+) = ", page(project, name), re.MULTILINE)
-        assert [option for option in shown if option not in BY_NAME and option not in OF_NODES] == [], name
-    for name in ("moving", "sizing", "security", "failures"):
-        named = re.findall(r"`((?:fastrouter|subscriptions?)-[a-z-]+)`", page(project, name))
+def shown(project: Path) -> Iterator[tuple[str, str]]:
+    """Page and line of everything that a page shows as code, with continued lines as one."""
+    for path in sorted((project / "docs").rglob("*.md")):
+        fenced = False
+        text = re.sub(r" *\\\n\s+", " ", path.read_text())
+        for line in text.splitlines():
+            if line.startswith("```"):
+                fenced = not fenced
+            elif fenced or line.startswith("    "):
+                yield path.name, line.strip()
+
+
+def test_every_option_of_the_router_that_pages_show_exists(project: Path) -> None:
+    """In code, ``name = value``; in the text, the names of its own families."""
+    lines = [(page, found[1]) for page, line in shown(project) if (found := re.match(rf"({FAMILY}) = ", line))]
+    assert len(lines) > 20
+    assert [one for one in lines if one[1] not in BY_NAME] == []
+    for name in ("get-started", "fronts", "moving", "sizing", "security", "failures"):
+        named = re.findall(rf"`({FAMILY})`", page(project, name))
         assert [option for option in named if option not in BY_NAME] == [], name
+
+
+FAMILY = r"(?:fastrouter|subscriptions?|control|max|limit|reload)-[a-z-]+|listen|uid|gid|ch(?:mod|own)-socket"
+
+
+def test_every_command_that_pages_show_is_understood(project: Path) -> None:
+    """``uwsgirouterctl ...``: by the parser; ``uwsgirouter ...``: its options exist."""
+    tried = 0
+    for name, line in shown(project):
+        if not (found := re.match(r"(?:[A-Z_]+=\S+ )?(?:\S*/)?(uwsgirouter(?:ctl)?) (?![0-9])", line)):
+            continue
+        text = re.split(r" (?:\|\|?|&&|;|&|#|>) ?", line[found.end() :])[0]
+        words = shlex.split(text)
+        if found[1] == "uwsgirouterctl" and words[0] in {command.name for command in COMMANDS}:
+            tried += 1
+            try:
+                parser().parse_args(words, argparse.Namespace(argv=words))
+            except SystemExit as error:
+                raise AssertionError(f"docs/{name}: {line}") from error
+        elif found[1] == "uwsgirouter" and words[0].startswith("-"):
+            tried += 1
+            options = [word.lstrip("-").partition("=")[0] for word in words if word.startswith("--")]
+            assert [option for option in options if option not in BY_NAME] == [], f"docs/{name}: {line}"
+    assert tried > 15
 
 
 def test_the_glossary_is_in_order_and_says_each_word_once(project: Path) -> None:
