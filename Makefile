@@ -35,6 +35,7 @@ check:
 	$(PYTHON_IN_VENV) -m ruff check
 	$(PYTHON_IN_VENV) -m mypy
 	$(PYTHON_IN_VENV) scripts/options_page.py --check
+	$(PYTHON_IN_VENV) -m scripts.man --check
 
 # All figures, some 15 minutes; drawn into docs/benchmarks.md.
 bench:
@@ -62,9 +63,12 @@ scale:
 	@scripts/setup test
 	$(PYTHON_IN_VENV) -m scripts.scale
 
+# What is generated (the page of options, the man pages), then the site: site/index.html.
 docs:
-	@scripts/setup check
+	@scripts/setup docs
 	$(PYTHON_IN_VENV) scripts/options_page.py
+	$(PYTHON_IN_VENV) -m scripts.man
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_IN_VENV) -m mkdocs build --strict
 
 # The master and its workers are measured too: see [coverage:run] in setup.cfg. Compiled modules cannot be, and what
 # measures gevent imports it, so the test that nobody does is left out.
@@ -78,5 +82,5 @@ coverage:
 
 clean:
 	find uwsgirouter -name '*.so' -delete
-	rm -rf uwsgirouter/compiled.json .venv build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
+	rm -rf uwsgirouter/compiled.json .venv build dist site ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.* htmlcov
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -10,8 +10,8 @@ from __future__ import annotations
 LONGEST = {
     "soak": "soak",
     "end_to_end": "local_instance article balancing differential emperor descriptor_passing manual comings_and_goings "
-    "operators caches restarts_of_uwsgi rolling_restart differences quickstart readme subscription_differences "
-    "subscription_keys resubscribe failed_nodes trust",
+    "operators caches restarts_of_uwsgi rolling_restart differences quickstart get_started fronts moving "
+    "subscription_differences subscription_keys resubscribe failed_nodes trust",
     "announce": "gunicorn",
     "master": "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
     "sockets control_socket saver",

@@ -17,6 +17,7 @@ from tests.servers.programs import ROUTER_COMMAND, environment, program
 from uwsgirouter.settings.table import OPTIONS
 
 USED_ELSEWHERE = {
+    "apache.conf.example",
     "article/app.py",
     "article/nginx.conf",
     "article/router.ini",
@@ -35,6 +36,7 @@ USED_ELSEWHERE = {
     "gunicorn/app.py",
     "gunicorn/gunicorn.conf.py",
     "gunicorn/router.conf",
+    "lighttpd.conf.example",
     "manual/app.py",
     "manual/foobar.py",
     "manual/getting-started.sh",
@@ -55,6 +57,11 @@ USED_ELSEWHERE = {
     "manual/use-code-string.sh",
     "manual/use-megamapper.sh",
     "manual/use-pattern.sh",
+    "moving/app.py",
+    "moving/fastrouter.ini",
+    "moving/nginx.conf",
+    "moving/node.ini",
+    "moving/uwsgirouter.ini",
     "quickstart.conf",
     "quickstart/hello.py",
     "quickstart/run.py",

@@ -91,8 +91,13 @@ def facts_of(option: Option) -> str:
 def _spelling(option: Option, name: str) -> str:
     if option.type in (Type.BOOL, Type.COMMAND) or option.name in WITHOUT_VALUE:
         return name
-    value = _VALUES.get(option.type, "VALUE")
+    value = placeholder(option)
     return f"{name} [{value}]" if option.bare is not None else f"{name} {value}"
+
+
+def placeholder(option: Option) -> str:
+    """What stands for a value of the option, such as ADDRESS."""
+    return _VALUES.get(option.type, "VALUE")
 
 
 _VALUES = {

@@ -1,0 +1,1 @@
+"""The documentation: the site, the man pages, and what the pages promise."""
