@@ -9,7 +9,6 @@ are open as long as the master lives; a worker is started or ended at nobody els
 from __future__ import annotations
 
 import gc
-import mmap
 import os
 import time
 from enum import Enum
@@ -30,12 +29,15 @@ from uwsgirouter.master.control_socket import ControlSocket
 from uwsgirouter.master.crew import FAST_STOP, Crew
 from uwsgirouter.master.fleet import Fleet, Life, Member
 from uwsgirouter.master.generation import Generation
-from uwsgirouter.master.offspring import become_attendant, become_worker
+from uwsgirouter.master.observed import Observed
+from uwsgirouter.master.offspring import become_attendant, become_stats, become_worker
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
+from uwsgirouter.master.shared_memory import shared
 from uwsgirouter.master.signal_orders import SignalOrders
 from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Sockets
+from uwsgirouter.master.stats_server import StatsServer
 from uwsgirouter.model.counters import MEMORY_BYTES, ROWS, Counters
 from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.table import RouteTable
@@ -45,8 +47,6 @@ from uwsgirouter.worker.main import CANNOT_BOOT
 
 WORKERS_MOST = ROWS // 4
 """Workers that TTIN can reach: two generations must fit in the shared memory, with room for those that drain."""
-
-_MAP_NORESERVE = 0x4000
 
 
 class Stage(Enum):
@@ -65,14 +65,16 @@ class Supervisor:
         self.stage = Stage.RUNNING
         self.status = 0
         self.pid = os.getpid()
-        flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-        self.counters = Counters(memoryview(mmap.mmap(-1, MEMORY_BYTES, flags=flags)))
+        self.began = time.monotonic()
+        self.counters = Counters(shared(MEMORY_BYTES))
         self.sticky_secret = os.urandom(32)
         self.fleet = Fleet()
         self.table = RouteTable(WeightedRoundRobin)
         self.attention = Attention(lambda: self.registrar.listen())
         self.channels = Channels(self.attention.others, self.fleet, self._hear)
         self.registrar = Registrar(self.table, self._inflight, log, self.channels.node_changed)
+        self.observed = Observed(self.registrar.registry, self.counters)
+        self.registrar.gone = self.observed.gone
         self.sockets = Sockets(log)
         self.signals = Signals(SignalOrders(self).by_number())
         _show(settings)
@@ -96,6 +98,7 @@ class Supervisor:
         self.control = ControlSocket(
             self.attention.others, log, Commands(self.registrar, self._inflight, self.channels.settled, log).answer
         )
+        self.stats = StatsServer(self.attention.others, log, partial(become_stats, self))
         self._next_tick = 0.0
         self._long_lived = LongLived()
         self._touched = _mtimes(settings)
@@ -110,6 +113,7 @@ class Supervisor:
     def boot(self) -> None:
         """Nodes, subscription servers, a place for caches (BootError); the first pass of :meth:`run` starts workers."""
         try:
+            self.observed.prepare(self.settings)
             self.reload.boot(time.monotonic())
         except BootError:
             self.place.remove()
@@ -120,6 +124,7 @@ class Supervisor:
         for bound in self.reload.current.endpoints.listeners:
             self.log.line(f"uwsgirouter bound to {bound.name} fd {bound.sock.fileno()}")
         self.control.watch(self.reload.current.endpoints.control)
+        self.stats.watch(self.reload.current.endpoints)
         # What exists now lives on in every worker: a collection there would copy its pages for nothing.
         gc.collect()
         gc.freeze()
@@ -157,6 +162,7 @@ class Supervisor:
         self._long_lived.look(len(self.table.nodes))
         self.attendants.tick(now)
         self.control.tick(now)
+        self.stats.tick(now)
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         touched = _mtimes(self.settings)
         if touched != self._touched:
@@ -168,6 +174,7 @@ class Supervisor:
         self.attendants.close()
         self.registrar.close()
         self.control.close()
+        self.stats.close()
         self.place.remove()
         self.sockets.close_all()
         if self.settings.flag("vacuum"):
@@ -292,8 +299,15 @@ class Supervisor:
 
     def begin_reload(self, now: float) -> None:
         """Begin the next generation, if its configuration is good and nothing else is under way."""
-        if self.stage is not Stage.STOPPING and self.reload.begin(now):
-            self.stage = Stage.RUNNING
+        if self.stage is Stage.STOPPING or not self.reload.begin(now):
+            return
+        self.stage = Stage.RUNNING
+        incoming = self.reload.incoming
+        assert incoming is not None
+        try:
+            self.observed.prepare(incoming.settings)
+        except BootError as error:
+            self._abort_reload(incoming, str(error))
 
     def _complete_reload(self, now: float) -> None:
         previous = self.reload.current.index
@@ -303,6 +317,7 @@ class Supervisor:
         self.attendants.stop(now, lambda attendant: attendant.generation == previous)
         self.attendants.forget(previous)
         self.control.watch(self.reload.current.endpoints.control)
+        self.stats.watch(self.reload.current.endpoints)
         self._touched = _mtimes(self.settings)
         _show(self.settings)
         for member in old:

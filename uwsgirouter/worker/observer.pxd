@@ -1,8 +1,13 @@
 # C types for the compiled form of observer.py; the Python source is the program (see uwsgirouter/compiled.py).
 
+cimport cython
+
+from uwsgirouter.model.tallies cimport NodeTallies
 from uwsgirouter.protocol.packet cimport value_of, with_variable
 from uwsgirouter.worker.record cimport Record
 from uwsgirouter.worker.state cimport SessionState
+
+cdef double MILLISECONDS
 
 cpdef bytes acceptable(bytes given)
 
@@ -18,11 +23,11 @@ cdef class Observer:
     cdef bint _passes_ids
     cdef public bint keeps_head
     cdef public list sinks
-    cdef public object tallies
+    cdef public NodeTallies tallies
 
     @cython.locals(packet=bytes)
     cpdef begin(self, SessionState session)
-    @cython.locals(record=Record)
+    @cython.locals(record=Record, id=Py_ssize_t)
     cpdef left(self, SessionState session)
     @cython.locals(record=Record)
     cpdef over(self, SessionState session)

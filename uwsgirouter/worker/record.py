@@ -31,6 +31,7 @@ class Record:
         "began",
         "cause",
         "connected",
+        "counted",
         "dialled",
         "ended",
         "first",
@@ -68,6 +69,8 @@ class Record:
         self.rx_told = 0
         self.tx_told = 0
         """How many of them are in the node's tallies."""
+        self.counted = False
+        """Whether the last attempt is in them."""
         self.own = 0
         """Bytes of an answer of the router's own."""
         self.status = 0
@@ -88,6 +91,7 @@ class Record:
         """An attempt begins."""
         self.dialled = monotonic()
         self.connected = 0.0
+        self.counted = False
         if not self.sought:
             self.sought = self.dialled
 
