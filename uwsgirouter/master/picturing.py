@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from uwsgirouter import __version__, compiled
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.environment import Role
-from uwsgirouter.errors import BootError
 from uwsgirouter.cache.specs import cache_specs
+from uwsgirouter.errors import BootError
 from uwsgirouter.scripting.keeper import has_caches
 from uwsgirouter.stats.picture import Naming, Picture, WorkerFacts
 

@@ -139,7 +139,9 @@ class Sockets:
             for index, address in enumerate(settings.addresses(option)):
                 datagrams.append(self._take(address, socket.SOCK_DGRAM, settings, settings.where(option, index)))
         for option, shown in (
-            ("fastrouter-stats", endpoints.stats), ("stats", endpoints.stats), ("metrics", endpoints.metrics)
+            ("fastrouter-stats", endpoints.stats),
+            ("stats", endpoints.stats),
+            ("metrics", endpoints.metrics),
         ):
             self._bind_streams(option, shown, endpoints.shared, settings)
         self._adopt(endpoints, settings)

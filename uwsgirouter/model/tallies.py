@@ -69,8 +69,10 @@ class Tallies:
     def column(self, cell: int, rows: Sequence[int], nodes: int) -> list[int]:
         """For the numbers below ``nodes``: a cell's sum over ``rows`` (of LAST: the latest)."""
         join = max if cell == LAST else sum
-        found = [self._cells[row * ROW_CELLS + cell : row * ROW_CELLS + nodes * RECORD_CELLS : RECORD_CELLS].tolist()
-                 for row in rows]
+        found = [
+            self._cells[row * ROW_CELLS + cell : row * ROW_CELLS + nodes * RECORD_CELLS : RECORD_CELLS].tolist()
+            for row in rows
+        ]
         return found[0] if len(found) == 1 else [join(cells) for cells in zip(*found, strict=True)]
 
     def of(self, cell: int, node: int, rows: Sequence[int]) -> int:

@@ -88,40 +88,68 @@ def _router(figures: Figures) -> Iterator[Metric]:
     yield _family("build", "info", "Which router this is.", [(labels, 1)])
     started = figures.wall - figures.now + picture.began
     yield _family("start_time_seconds", "gauge", "When the master started, since 1970.", [({}, round(started, 3))])
-    yield _family("generation", "gauge", "How many configurations were in use, this one included.",
-                  [({}, picture.generation)])
-    yield _family("cheap", "gauge", "1 while nothing is accepted, since no node is there.",
-                  [({}, int(figures.is_cheap))])
+    yield _family(
+        "generation", "gauge", "How many configurations were in use, this one included.", [({}, picture.generation)]
+    )
+    yield _family(
+        "cheap", "gauge", "1 while nothing is accepted, since no node is there.", [({}, int(figures.is_cheap))]
+    )
     master = Process.of(picture.pid)
     yield _family("master_resident_bytes", "gauge", "Memory of the master.", [({}, master.resident)])
     yield _family("master_cpu_seconds", "counter", "Processor time of the master.", [({}, master.cpu)])
-    yield _family("log_lines_dropped", "counter", "Lines of the master that its log did not take.",
-                  [({}, picture.lines_dropped)])
+    yield _family(
+        "log_lines_dropped", "counter", "Lines of the master that its log did not take.", [({}, picture.lines_dropped)]
+    )
 
 
 def _requests(figures: Figures) -> Iterator[Metric]:
     for name, counter, text in COUNTERS:
         yield _family(name, "counter", text, [({}, figures.total(counter))])
-    yield _family("failures", "counter", "Requests that failed, by cause.",
-                  [({"cause": cause}, count) for cause, count in figures.failures().items()])
-    yield _family("sessions", "gauge", "Connections of clients under way.",
-                  [({}, figures.present(Counter.SESSIONS))])
-    yield _family("in_flight_requests", "gauge", "Requests that nodes have under way.",
-                  [({}, figures.in_flight())])
+    yield _family(
+        "failures",
+        "counter",
+        "Requests that failed, by cause.",
+        [({"cause": cause}, count) for cause, count in figures.failures().items()],
+    )
+    yield _family("sessions", "gauge", "Connections of clients under way.", [({}, figures.present(Counter.SESSIONS))])
+    yield _family("in_flight_requests", "gauge", "Requests that nodes have under way.", [({}, figures.in_flight())])
 
 
 def _keys(figures: Figures) -> Iterator[Metric]:
     rows = list(figures.by_key())
-    yield _family("responses", "counter", "Requests that are over, by key and class of status.",
-                  [({"key": key, "class": name}, row[measures.STATUS + index])
-                   for key, row in rows for index, name in enumerate(CLASSES)])
-    yield _family("key_failures", "counter", "Requests that failed, by key and cause, as far as there are any.",
-                  [({"key": key, "cause": cause}, count) for key, row in rows
-                   for cause, count in zip(measures.CAUSES, row[measures.FAILED :], strict=False) if count])
-    yield _family("key_to_nodes_bytes", "counter", "Bytes sent to nodes, by key.",
-                  [({"key": key}, row[measures.RX]) for key, row in rows])
-    yield _family("key_from_nodes_bytes", "counter", "Bytes that came from nodes, by key.",
-                  [({"key": key}, row[measures.TX]) for key, row in rows])
+    yield _family(
+        "responses",
+        "counter",
+        "Requests that are over, by key and class of status.",
+        [
+            ({"key": key, "class": name}, row[measures.STATUS + index])
+            for key, row in rows
+            for index, name in enumerate(CLASSES)
+        ],
+    )
+    yield _family(
+        "key_failures",
+        "counter",
+        "Requests that failed, by key and cause, as far as there are any.",
+        [
+            ({"key": key, "cause": cause}, count)
+            for key, row in rows
+            for cause, count in zip(measures.CAUSES, row[measures.FAILED :], strict=False)
+            if count
+        ],
+    )
+    yield _family(
+        "key_to_nodes_bytes",
+        "counter",
+        "Bytes sent to nodes, by key.",
+        [({"key": key}, row[measures.RX]) for key, row in rows],
+    )
+    yield _family(
+        "key_from_nodes_bytes",
+        "counter",
+        "Bytes that came from nodes, by key.",
+        [({"key": key}, row[measures.TX]) for key, row in rows],
+    )
     for name, place, bounds, text in HISTOGRAMS:
         metric = Metric(_PREFIX + name, text, "histogram")
         for key, row in rows:
@@ -137,12 +165,21 @@ def _keys(figures: Figures) -> Iterator[Metric]:
 
 def _nodes(figures: Figures) -> Iterator[Metric]:
     table = figures.picture.registry.table
-    yield _family("nodes", "gauge", "Nodes by state.",
-                  [({"state": state}, count) for state, count in figures.states().items()])
-    yield _family("keys", "gauge", "Keys under which nodes are announced.",
-                  [({}, sum(key not in CONFIGURED_KEYS for key in table.slots))])
-    yield _family("node_numbers_used", "gauge", "Numbers that nodes were ever given at once, at most.",
-                  [({}, figures.picture.registry.numbers)])
+    yield _family(
+        "nodes", "gauge", "Nodes by state.", [({"state": state}, count) for state, count in figures.states().items()]
+    )
+    yield _family(
+        "keys",
+        "gauge",
+        "Keys under which nodes are announced.",
+        [({}, sum(key not in CONFIGURED_KEYS for key in table.slots))],
+    )
+    yield _family(
+        "node_numbers_used",
+        "gauge",
+        "Numbers that nodes were ever given at once, at most.",
+        [({}, figures.picture.registry.numbers)],
+    )
     yield _family("node_numbers", "gauge", "Numbers that there are for nodes.", [({}, UNNUMBERED)])
 
 
@@ -152,31 +189,48 @@ def _workers(figures: Figures) -> Iterator[Metric]:
         for worker in figures.picture.workers
     ]
     states = [figures.worker_state(worker) for _, worker in workers]
-    yield _family("workers", "gauge", "Workers by state.",
-                  [({"state": state}, states.count(state)) for state in WORKER_STATES])
+    yield _family(
+        "workers", "gauge", "Workers by state.", [({"state": state}, states.count(state)) for state in WORKER_STATES]
+    )
     processes = [(labels, Process.of(worker.pid)) for labels, worker in workers]
-    yield _family("worker_resident_bytes", "gauge", "Memory of a worker.",
-                  [(labels, process.resident) for labels, process in processes])
-    yield _family("worker_cpu_seconds", "counter", "Processor time of a worker.",
-                  [(labels, process.cpu) for labels, process in processes])
+    yield _family(
+        "worker_resident_bytes",
+        "gauge",
+        "Memory of a worker.",
+        [(labels, process.resident) for labels, process in processes],
+    )
+    yield _family(
+        "worker_cpu_seconds",
+        "counter",
+        "Processor time of a worker.",
+        [(labels, process.cpu) for labels, process in processes],
+    )
     for name, counter, text in (
         ("worker_sessions", Counter.SESSIONS, "Connections of clients that a worker has."),
         ("worker_loop_lag_seconds", Counter.LAG, "How late a worker's clock of one second was the last time."),
     ):
         scale = 1e-6 if counter == Counter.LAG else 1
-        yield _family(name, "gauge", text,
-                      [(labels, figures.of_worker(worker, counter) * scale) for labels, worker in workers])
-    yield _family("loop_lag_seconds", "counter", "How late the clocks of all workers were, added up.",
-                  [({}, figures.total(Counter.LAG_TOTAL) / 1e6)])
+        yield _family(
+            name, "gauge", text, [(labels, figures.of_worker(worker, counter) * scale) for labels, worker in workers]
+        )
+    yield _family(
+        "loop_lag_seconds",
+        "counter",
+        "How late the clocks of all workers were, added up.",
+        [({}, figures.total(Counter.LAG_TOTAL) / 1e6)],
+    )
 
 
 def _announcements(figures: Figures) -> Iterator[Metric]:
     datagrams = figures.picture.datagrams
     yield _family("datagrams_accepted", "counter", "Announcements that were taken.", [({}, datagrams.accepted)])
-    yield _family("datagrams_rejected", "counter", "Announcements that were refused, by reason.",
-                  [({"reason": reason}, count) for reason, count in sorted(datagrams.rejected.items())])
-    yield _family("datagrams_lost", "counter", "Announcements that the kernel had no room for.",
-                  [({}, datagrams.lost)])
+    yield _family(
+        "datagrams_rejected",
+        "counter",
+        "Announcements that were refused, by reason.",
+        [({"reason": reason}, count) for reason, count in sorted(datagrams.rejected.items())],
+    )
+    yield _family("datagrams_lost", "counter", "Announcements that the kernel had no room for.", [({}, datagrams.lost)])
 
 
 def _caches_and_rules(figures: Figures) -> Iterator[Metric]:
@@ -191,5 +245,9 @@ def _caches_and_rules(figures: Figures) -> Iterator[Metric]:
             yield _family(name, kind, text, [(labels, float(str(cache[field]))) for labels, cache in caches])
     metrics = figures.picture.metrics
     if metrics is not None:
-        yield _family("rule_metric", "gauge", "The numbers that rules change (metric).",
-                      [({"name": name.decode("utf-8", "backslashreplace")}, metrics.get(name)) for name in metrics.names])
+        yield _family(
+            "rule_metric",
+            "gauge",
+            "The numbers that rules change (metric).",
+            [({"name": name.decode("utf-8", "backslashreplace")}, metrics.get(name)) for name in metrics.names],
+        )

@@ -130,9 +130,7 @@ class Serving:
 
     def __init__(self, listeners: Mapping[socket.socket, tuple[Make, bool]]) -> None:
         made: dict[Make, Shown] = {}
-        self._listeners = {
-            sock: (made.setdefault(make, Shown(make)), asks) for sock, (make, asks) in listeners.items()
-        }
+        self._listeners = {sock: (made.setdefault(make, Shown(make)), asks) for sock, (make, asks) in listeners.items()}
         self._selector = selectors.DefaultSelector()
         self._peers: set[Peer] = set()
         self._is_open = False

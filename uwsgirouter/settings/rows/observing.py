@@ -9,8 +9,8 @@ ROWS = (
         "fastrouter-stats",
         "observing",
         Type.LISTEN,
-        "whoever connects to this address is sent the statistics of all workers and nodes as JSON, as the FastRouter of "
-        "uWSGI writes them and more",
+        "whoever connects to this address is sent the statistics of all workers and nodes as JSON: what the FastRouter "
+        "of uWSGI writes, and more",
         aliases=("fastrouter-stats-server", "fastrouter-ss"),
         repeatable=True,
     ),
