@@ -21,6 +21,7 @@ from types import ModuleType
 MODULES = (
     "uwsgirouter.protocol.packet",
     "uwsgirouter.model.slot",
+    "uwsgirouter.model.tallies",
     "uwsgirouter.balancers.wrr",
     "uwsgirouter.worker.kernel",
     "uwsgirouter.worker.common",
@@ -29,6 +30,7 @@ MODULES = (
     "uwsgirouter.worker.state",
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.observer",
+    "uwsgirouter.worker.measures",
     "uwsgirouter.worker.arrival",
     "uwsgirouter.worker.listener",
     "uwsgirouter.rules.head",

@@ -82,6 +82,7 @@ class Crew:
         self._release(row)
         # Alive from now on, so that the others count its requests when it begins to serve, and not a second later.
         self._counters.row(row)[Counter.BEAT] = int(now * 1000)
+        self._counters.row(row)[Counter.USED] = 1
         try:
             upper, lower, pid = _fork_with_channel()
         except OSError as error:

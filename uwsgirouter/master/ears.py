@@ -22,6 +22,7 @@ from uwsgirouter.model.hearing import Hearing
 from uwsgirouter.model.trust import Trust
 from uwsgirouter.protocol.repeated import Reader
 from uwsgirouter.protocol.subscription import Announce
+from uwsgirouter.stats.picture import Datagrams
 
 REST_MOST = 0.02
 """Seconds that known nodes' announcements may wait: a new node among them must not be seen later than this."""
@@ -55,6 +56,7 @@ class Ears:
         self._turn_at = 0.0
         self._ears: dict[int, _Ear] = {}
         self._missed = float("-inf")
+        self._read = 0
         self._lost = 0
         self._rest = 0.0
         self._heard_at = float("-inf")
@@ -95,6 +97,7 @@ class Ears:
             count += ear.server.read(now)
             gist = max(gist, ear.server.gist)
             is_behind = is_behind or ear.server.is_behind
+        self._read += count
         if is_behind or gist is Gist.NEWS:
             return None
         if not count or gist is Gist.REFUSED:  # junk may be the beginning of a flood
@@ -105,7 +108,7 @@ class Ears:
     def hearing(self, now: float) -> Hearing:
         """Once a second: how much silence proves. One more pass is read first: the loop may have been held up."""
         for ear in self._ears.values():
-            ear.server.read(now)
+            self._read += ear.server.read(now)
             lost = ear.server.queue.losses()
             if lost:
                 self._tell(ear, now)
@@ -137,6 +140,10 @@ class Ears:
         """Go on counting."""
         self._rejects.reasons.update({str(reason): int(count) for reason, count in rows["refused"].items()})
         self._lost = int(rows["lost"])
+
+    def datagrams(self) -> Datagrams:
+        """What came of all datagrams."""
+        return Datagrams(self._read, dict(self._rejects.reasons), self._lost)
 
     def describe(self) -> str:
         """Refused datagrams by reason, and those that were lost; empty when there are none."""

@@ -23,13 +23,17 @@ from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.master.line import Line
+from uwsgirouter.master.picturing import picture
+from uwsgirouter.master.stats_server import Tell, closed
+from uwsgirouter.stats.picture import Naming
+from uwsgirouter.stats.process import Show
 from uwsgirouter.worker.main import CANNOT_BOOT, work
 from uwsgirouter.worker.post import Post
 
 if TYPE_CHECKING:
     from uwsgirouter.master.duty import Duty
     from uwsgirouter.master.generation import Generation
-    from uwsgirouter.master.sockets import Bound
+    from uwsgirouter.master.sockets import Bound, Endpoints
     from uwsgirouter.master.supervisor import Supervisor
 
 
@@ -64,6 +68,8 @@ def become_worker(
             caches=master.place.directory,
             rules=generation.rules,
             metrics=generation.metrics,
+            tallies=master.observed.tallies_of(settings, row),
+            measures=master.observed.measures_of(settings, row),
         )
         return work(post)
     except BootError as error:
@@ -71,6 +77,18 @@ def become_worker(
     except BaseException:  # noqa: BLE001 - a child must never return into the master's code
         Log(f"uwsgirouter worker {number}").block(traceback.format_exc())
     return CANNOT_BOOT
+
+
+def become_stats(master: Supervisor, endpoints: Endpoints, naming: Naming, tell: Tell) -> None:
+    """The life of a process that shows statistics. Whatever is not its own is closed already."""
+    # As few rights as a worker has: it reads what anybody sends.
+    settings = master.settings
+    process.drop_privileges(settings.optional_number("fastrouter-uid"), settings.optional_number("fastrouter-gid"))
+    process.follow_parent(signal.SIGKILL)
+    show = Show(picture(master, naming), settings)
+    stats = [bound.sock for bound in endpoints.stats]
+    metrics = [bound.sock for bound in endpoints.metrics]
+    show.serve(stats, metrics, lambda named: closed(tell, named))
 
 
 def become_attendant(master: Supervisor, duty: Duty, upper: socket.socket, lower: socket.socket) -> int:
@@ -104,6 +122,7 @@ def _let_go(master: Supervisor, keep: Iterable[Bound]) -> None:
     master.attendants.let_go()
     master.registrar.let_go()
     master.control.let_go()
+    master.stats.let_go()
     for member in master.fleet.members.values():
         member.downlink.close()
     own = {id(bound) for bound in keep}

@@ -37,6 +37,7 @@ from uwsgirouter.protocol.replay import Replays
 from uwsgirouter.protocol.subscription import Announce
 from uwsgirouter.settings import senders
 from uwsgirouter.settings.address import Address, Kind
+from uwsgirouter.stats.picture import Datagrams
 
 FULL_LINES = 1
 """Lines a second about a registry that takes no more nodes."""
@@ -65,6 +66,8 @@ class Registrar:
             log, lambda: self._memory.snapshot(time.monotonic(), time.time()), lambda: self._replays.admitted
         )
         self._forget_at = 0.0
+        self.gone: Callable[[bytes, int], None] = lambda key, id: None
+        """Told the key and the number of each node that is removed."""
         self._trust = self._trusting(senders.Rules())
         self._generation: Generation | None = None
         self._recalls = True
@@ -245,6 +248,10 @@ class Registrar:
         self._full.flush(now)
         self._saver.tick(now)
 
+    def datagrams(self) -> Datagrams:
+        """What came of all datagrams."""
+        return self._ears.datagrams()
+
     def describe_rejects(self) -> str:
         """Datagrams that were refused, by reason, and those that were lost."""
         return self._ears.describe()
@@ -260,6 +267,8 @@ class Registrar:
             if isinstance(change.event, (Put, Gone)):
                 self._tell(change.event.id)
                 self._saver.changed()
+            if isinstance(change.event, Gone):
+                self.gone(change.key, change.event.id)
             if change.happening is Happening.AWAKE:
                 self._emperor.started(change.vassal)
             line = describe(change, reason, self.registry.tolerance)

@@ -61,11 +61,14 @@ class Endpoints:
     application: list[Bound] = field(default_factory=list)
     resubscription: list[Bound] = field(default_factory=list)
     control: Bound | None = None
+    stats: list[Bound] = field(default_factory=list)
+    metrics: list[Bound] = field(default_factory=list)
 
     def all(self) -> list[Bound]:
         """Each socket once."""
         seen: dict[int, Bound] = {}
         others = [*self.resubscription] if self.control is None else [*self.resubscription, self.control]
+        others += [*self.stats, *self.metrics]
         for bound in (*self.listeners, *self.shared, *self.servers, *self.application, *others):
             seen[id(bound)] = bound
         return list(seen.values())
@@ -167,10 +170,19 @@ class Sockets:
         ):
             for index, address in enumerate(settings.addresses(option)):
                 datagrams.append(self._take(address, socket.SOCK_DGRAM, settings, settings.where(option, index)))
+        for option, shown in (
+            ("fastrouter-stats", endpoints.stats),
+            ("stats", endpoints.stats),
+            ("metrics", endpoints.metrics),
+        ):
+            self._bind_streams(option, shown, endpoints.shared, settings)
         self._adopt(endpoints, settings)
         if not endpoints.listeners:
             raise BootError("nothing to listen on: give fastrouter = ADDRESS, or sockets by systemd")
         endpoints.control = self._bind_control(settings)
+        for bound in endpoints.stats:  # whoever asks for statistics says nothing, and must not be waited for
+            if bound.sock.family in (socket.AF_INET, socket.AF_INET6):
+                bound.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 0)
         return endpoints
 
     def _bind_control(self, settings: Settings) -> Bound | None:

@@ -35,12 +35,14 @@ from uwsgirouter.master.handover import Rows
 from uwsgirouter.master.looking import Looking
 from uwsgirouter.master.news import HeardLog, News
 from uwsgirouter.master.notify import Notifier
-from uwsgirouter.master.offspring import become_attendant, become_worker
+from uwsgirouter.master.observed import Observed
+from uwsgirouter.master.offspring import become_attendant, become_stats, become_worker
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
 from uwsgirouter.master.signal_orders import SignalOrders
 from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Endpoints, Sockets
+from uwsgirouter.master.stats_server import StatsServer
 from uwsgirouter.master.succession import Ledger, legacy_of, settle, settle_attendants
 from uwsgirouter.master.upgrade import Upgrade
 from uwsgirouter.model.counters import ROWS, Counter
@@ -74,6 +76,7 @@ class Supervisor:
         self.stage = Stage.RUNNING
         self.status = 0
         self.pid = os.getpid()
+        self.began = time.monotonic()
         self.ledger = Ledger() if left is None else Ledger.inherited(left["counters"])
         self.counters = self.ledger.counters
         self.sticky_secret = os.urandom(32) if left is None else bytes.fromhex(left["sticky"])
@@ -82,6 +85,8 @@ class Supervisor:
         self.attention = Attention(lambda: self.registrar.listen())
         self.channels = Channels(self.attention.others, self.fleet, self._hear)
         self.registrar = Registrar(self.table, self._inflight, quiet, self._node_changed)
+        self.observed = Observed(self.registrar.registry, self.counters)
+        self.registrar.gone = self.observed.gone
         if left is None:
             self.sockets, endpoints = Sockets(log), Endpoints()
         else:
@@ -120,6 +125,7 @@ class Supervisor:
         commands = Commands(self.registrar, self._inflight, self.channels.settled, log, self.looking)
         self.control = ControlSocket(self.attention.others, quiet, commands.answer)
         self._upgraded_from = ""
+        self.stats = StatsServer(self.attention.others, log, partial(become_stats, self))
         self._next_tick = 0.0
         self._long_lived = LongLived()
         self._touched = _mtimes(settings)
@@ -134,6 +140,7 @@ class Supervisor:
     def boot(self) -> None:
         """Nodes, subscription servers, a place for caches (BootError); the first pass of :meth:`run` starts workers."""
         try:
+            self.observed.prepare(self.settings)
             self.reload.boot(time.monotonic())
         except BootError:
             self.place.remove()
@@ -159,6 +166,7 @@ class Supervisor:
 
     def _settled(self) -> None:
         self.control.watch(self.reload.current.endpoints.control)
+        self.stats.watch(self.reload.current.endpoints)
         # What exists now lives on in every worker: a collection there would copy its pages for nothing.
         gc.collect()
         gc.freeze()
@@ -220,6 +228,7 @@ class Supervisor:
         self.attendants.tick(now)
         self.control.tick(now)
         self.looking.tick(now)
+        self.stats.tick(now)
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         self.upgrade.tick(now)
         if not self.is_stopping:
@@ -235,6 +244,7 @@ class Supervisor:
         self.attendants.close()
         self.registrar.close()
         self.control.close()
+        self.stats.close()
         self.place.remove()
         self.sockets.close_all()
         if self.settings.flag("vacuum"):
@@ -371,10 +381,15 @@ class Supervisor:
 
     def begin_reload(self, now: float) -> None:
         """Begin the next generation, if its configuration is good and nothing else is under way."""
-        if self.stage is Stage.STOPPING or self.upgrade.takes_over_reload():
+        if self.stage is Stage.STOPPING or self.upgrade.takes_over_reload() or not self.reload.begin(now):
             return
-        if self.reload.begin(now):
-            self.stage = Stage.RUNNING
+        self.stage = Stage.RUNNING
+        incoming = self.reload.incoming
+        assert incoming is not None
+        try:
+            self.observed.prepare(incoming.settings)
+        except BootError as error:
+            self._abort_reload(incoming, str(error))
 
     def _complete_reload(self, now: float) -> None:
         before = self.reload.current
@@ -385,6 +400,7 @@ class Supervisor:
         self.attendants.stop(now, lambda attendant: attendant.generation == previous)
         self.attendants.forget(previous)
         self.control.watch(self.reload.current.endpoints.control)
+        self.stats.watch(self.reload.current.endpoints)
         self._touched = _mtimes(self.settings)
         _show(self.settings)
         served = {id(bound) for bound in self.reload.current.endpoints.listeners}

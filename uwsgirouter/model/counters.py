@@ -53,6 +53,14 @@ class Counter(IntEnum):
     """Monotonic milliseconds of when the first of those came who wait for a node that is not full; 0: nobody waits."""
     FAILURES = 16
     """The first of the cells by cause: one for each :class:`~uwsgirouter.protocol.answers.Cause`, in its order."""
+    LAG = 60
+    """Microseconds by which the last pass of the worker's clock was late."""
+    LAG_TOTAL = 61
+    """The sum of them."""
+    CHEAP = 62
+    """1 while it accepts nothing, since no node is there."""
+    USED = 63
+    """The master's: 1 since the row was given out for the first time."""
 
 
 ROW_CELLS = 64
@@ -117,11 +125,22 @@ class Counters:
         """Sessions that node ``node`` has under way in the workers of ``rows``."""
         return sum(self._inflight[row * NODE_COLUMNS + node] for row in rows)
 
+    def used_rows(self) -> list[int]:
+        """The rows that were ever given to a worker; what the dead counted still counts."""
+        return [row for row, used in enumerate(self._cells[Counter.USED :: ROW_CELLS].tolist()) if used]
+
+    def inflight_column(self, rows: Iterable[int], nodes: int) -> list[int]:
+        """For the numbers below ``nodes``: the sessions under way in the workers of ``rows``."""
+        found = [self._inflight[row * NODE_COLUMNS : row * NODE_COLUMNS + nodes].tolist() for row in rows]
+        return [sum(cells) for cells in zip(*found, strict=True)] if found else [0] * nodes
+
     def release_row(self, index: int, nodes: int) -> None:
         """Forget what a dead worker held: its gauges, and its in-flight cells for the first ``nodes`` numbers."""
         self._cells[index * ROW_CELLS + Counter.SESSIONS] = 0
         self._cells[index * ROW_CELLS + Counter.BEAT] = 0
         self._cells[index * ROW_CELLS + Counter.WAITING_SINCE] = 0
+        self._cells[index * ROW_CELLS + Counter.LAG] = 0
+        self._cells[index * ROW_CELLS + Counter.CHEAP] = 0
         start = index * NODE_COLUMNS
         self._inflight[start + UNNUMBERED] = 0
         self._inflight[start : start + nodes] = memoryview(bytes(4 * nodes)).cast("i")

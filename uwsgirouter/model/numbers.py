@@ -23,6 +23,8 @@ class Numbers:
     def __init__(self, inflight: Callable[[int], int]) -> None:
         self._inflight = inflight
         self._free: deque[tuple[float, int]] = deque()
+        self.given_again: Callable[[int], None] | None = None
+        """Told of each number that another node had before."""
         self.given = 0
         """How many numbers were ever given: no node has a higher one."""
 
@@ -34,6 +36,8 @@ class Numbers:
                 break
             self._free.popleft()
             if not self._inflight(id):
+                if self.given_again is not None:
+                    self.given_again(id)
                 return id
             self._free.append((now, id))
         if self.given == UNNUMBERED:

@@ -73,6 +73,11 @@ class Registry:
         """How many numbers were ever given: no node has a higher one."""
         return self._roll.numbers.given
 
+    def watch_numbers(self, given_again: Callable[[int], None], heard: Callable[[int], None]) -> None:
+        """Tell ``given_again`` of each number that another node had before, and ``heard`` of each announcement."""
+        self._roll.numbers.given_again = given_again
+        self._roll.silence.told = heard
+
     def announce(self, announce: Announce, now: float) -> list[Change]:
         """A datagram that passed every check."""
         return self._announced.announce(announce, now)

@@ -11,7 +11,7 @@ node costs some twenty bytes.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from uwsgirouter.model.hearing import Hearing
 
@@ -27,6 +27,8 @@ class Silence:
         self._lies = bytearray()
         """Whether it is in a heap."""
         self._heaps: dict[int, array[int]] = {}
+        self.told: Callable[[int], None] | None = None
+        """Told of each node that is heard of, if anybody wants to know."""
 
     def __contains__(self, id: int) -> bool:
         return id < len(self._watched) and bool(self._watched[id])
@@ -41,6 +43,8 @@ class Silence:
         except IndexError:
             self._grow(id)
             self._heard[id] = now
+        if self.told is not None:
+            self.told(id)
         if not self._watched[id]:
             self._watched[id] = 1
             if not self._lies[id]:

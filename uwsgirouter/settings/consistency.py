@@ -19,7 +19,7 @@ from uwsgirouter.settings.metering import metric_faults
 from uwsgirouter.settings.rule_services import service_notices
 from uwsgirouter.settings.settings import Settings
 
-_STREAMS = ("fastrouter", "shared-socket")
+_STREAMS = ("fastrouter", "shared-socket", "fastrouter-stats", "stats", "metrics")
 _DATAGRAMS = ("fastrouter-subscription-server",)
 
 
@@ -80,7 +80,7 @@ def _odd_paths(settings: Settings) -> Iterator[str]:
 
 def _shared_numbers(settings: Settings) -> Iterator[ConfigError]:
     count = len(settings.addresses("shared-socket"))
-    for name in ("fastrouter", "socket"):
+    for name in ("fastrouter", "socket", "fastrouter-stats", "stats", "metrics"):
         for index, address in enumerate(settings.addresses(name)):
             if address.kind is Kind.SHARED and address.port >= count:
                 there = "there is none" if not count else f"there are {count}, from =0 to ={count - 1}"

@@ -44,7 +44,7 @@ IGNORED_FLAGS = _words(
     never-swap no-defer-accept no-initgroups no-orphans no-server no-site py-tracebacker reuse-port
     shutdown-sockets single-interpreter skip-atexit skip-atexit-teardown so-keepalive so-send-timeout
     pcre-jit router-list routers-list
-    stats-http stats-minified stats-no-cores stats-no-metrics tcp-fast-open-client tcp-nodelay
+    stats-no-cores tcp-fast-open-client tcp-nodelay
     threaded-logger thunder-lock -L -M -T -i -m -r
     """
 )
@@ -85,8 +85,7 @@ _APPLICATION_FLAGS = _words(
 
 LATER = _words(
     """
-    fastrouter-ss fastrouter-stats fastrouter-stats-server http http-to https rawrouter
-    sslrouter stats stats-server
+    http http-to https rawrouter sslrouter
     """
 )
 """Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""
@@ -135,7 +134,7 @@ def takes_value(name: str) -> bool:
 
 def not_available(name: str) -> str:
     """The sentence for a name whose verdict is LATER."""
-    others = ("http", "raw", "ssl", "stats")
+    others = ("http", "raw", "ssl")
     family = "uWSGI" if name.lstrip("-").startswith(others) else "FastRouter"
     return f"{name} is a known {family} option, not available in this version"
 

@@ -53,6 +53,8 @@ STOPPED = 0
 CANNOT_BOOT = 3
 """Exit status of a worker that could not start: another one would not be able to, either."""
 
+BEAT = 1.0
+"""Seconds from one beat to the next."""
 ANSWER_TIME = 1.0
 """Seconds that a worker told to leave waits for its master's word on how."""
 
@@ -112,13 +114,14 @@ class Worker:
             self._inflight.waits_elsewhere,
             self._rules(post, mapping.scripts),
             ids,
-            observer_of(settings, ids),
+            observer_of(settings, ids, post.tallies, post.measures),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
         self.listeners = [Listener(self.router, sock, burst, say) for sock in post.listeners]
         self._cheap = settings.flag("fastrouter-cheap") and way(settings) in TABLED
-        self._clock = self.loop.timer(1.0, 1.0)
+        self._clock = self.loop.timer(BEAT, BEAT)
+        self._next_beat = 0.0
         self._term = self.loop.signal(signal.SIGTERM)
         self._unanswered = self.loop.timer(ANSWER_TIME, ANSWER_TIME)
         self._long_lived = LongLived()
@@ -251,6 +254,7 @@ class Worker:
 
     def _tick(self) -> None:
         self._beat()
+        self._cells[Counter.CHEAP] = self.duty is Duty.CHEAP
         self._inflight.look()
         self.table.balancing.grow()
         self.router.tick()
@@ -262,7 +266,13 @@ class Worker:
         self._show()
 
     def _beat(self) -> None:
-        self._cells[Counter.BEAT] = int(time.monotonic() * 1000)
+        now = time.monotonic()
+        self._cells[Counter.BEAT] = int(now * 1000)
+        if self._next_beat:
+            late = max(0, int((now - self._next_beat) * 1e6))
+            self._cells[Counter.LAG] = late
+            self._cells[Counter.LAG_TOTAL] += late
+        self._next_beat = now + BEAT
 
     def _show(self) -> None:
         """What ``ps`` says of this process."""

@@ -2,9 +2,12 @@
 
 cimport cython
 
+from uwsgirouter.model.tallies cimport NodeTallies
 from uwsgirouter.protocol.packet cimport value_of, with_appended
 from uwsgirouter.worker.record cimport Record
 from uwsgirouter.worker.state cimport SessionState
+
+cdef double MILLISECONDS
 
 cpdef bytes acceptable(bytes given)
 
@@ -24,11 +27,11 @@ cdef class Observer:
     cdef bint _passes_ids
     cdef public bint keeps_head, traces
     cdef public list sinks
-    cdef public object tallies
+    cdef public NodeTallies tallies
 
     @cython.locals(packet=bytes, record=Record)
     cpdef begin(self, SessionState session, bytes key)
-    @cython.locals(record=Record)
+    @cython.locals(record=Record, id=Py_ssize_t)
     cpdef left(self, SessionState session)
     @cython.locals(record=Record)
     cpdef over(self, SessionState session)

@@ -12,17 +12,20 @@ import os
 import re
 from collections.abc import Callable
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from uwsgirouter.model.tallies import NodeTallies
 from uwsgirouter.protocol.packet import value_of, with_appended
 from uwsgirouter.worker.record import Record
 
 if TYPE_CHECKING:
+    from uwsgirouter.model.node import Node
     from uwsgirouter.protocol.answers import Cause
     from uwsgirouter.worker.session import Session
 
 Sink = Callable[["Session", Record], None]
 
+MILLISECONDS = 1000.0
 ID_VARIABLE = b"HTTP_X_REQUEST_ID"
 _ID = re.compile(rb"[!#-;=?-~]{1,128}")
 """What an id from outside may be: printable, nothing that ends a field of a log or begins a tag."""
@@ -64,13 +67,6 @@ class Ids:
         return self._stem + _DIGITS[low]
 
 
-class Tallies(Protocol):
-    """What is counted for each node."""
-
-    def moved(self, node: int, rx: int, tx: int) -> None:
-        """So many bytes went to and came from a node."""
-
-
 class Observer:
     """What one worker observes. ``passes_ids``: a request without an id gets one, and its node is told."""
 
@@ -82,7 +78,7 @@ class Observer:
         self.sinks: list[Sink] = []
         self.keeps_head = False
         """Whether a sink wants the heads of responses."""
-        self.tallies: Tallies | None = None
+        self.tallies: NodeTallies | None = None
         self.traces = False
         """Whether somebody wants to know what is decided, step by step."""
 
@@ -104,9 +100,20 @@ class Observer:
     def left(self, session: Session) -> None:
         """``session`` leaves its node, or a second has passed: its bytes so far go to the node's tallies."""
         record, node = session.record, session.node
-        if record is not None and node is not None and self.tallies is not None:
-            self.tallies.moved(node.id, record.rx - record.rx_told, record.tx - record.tx_told)
-            record.rx_told, record.tx_told = record.rx, record.tx
+        if record is None or node is None or self.tallies is None:
+            return
+        id = node.id
+        if record.connected and not record.counted:
+            record.counted = True
+            self.tallies.began(id, int(record.connected * MILLISECONDS))
+        self.tallies.moved(id, record.rx - record.rx_told, record.tx - record.tx_told)
+        record.rx_told = record.rx
+        record.tx_told = record.tx
+
+    def refused(self, node: Node) -> None:
+        """``node`` did not accept a connection."""
+        if self.tallies is not None:
+            self.tallies.failed(node.id)
 
     def failed(self, session: Session, cause: Cause) -> None:
         """``session`` is given the failure answer for ``cause``, perhaps before its packet was whole."""

@@ -16,6 +16,7 @@ from uwsgirouter.settings.settings import Settings
 
 if TYPE_CHECKING:
     from uwsgirouter.model.metrics import Metrics
+    from uwsgirouter.model.tallies import NodeTallies
     from uwsgirouter.rules.table import Table
 
 
@@ -41,3 +42,7 @@ class Post:
     """The internal routing, None when there are no rules."""
     metrics: Metrics | None = None
     """The numbers that rules change, in memory that all workers share."""
+    tallies: NodeTallies | None = None
+    """Its row of what is counted of nodes; None: nobody asks."""
+    measures: memoryview | None = None
+    """Its part of what is measured of keys; None: nobody asks."""

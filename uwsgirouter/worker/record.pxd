@@ -16,7 +16,7 @@ cdef class Record:
     cdef public object cause
     cdef public bytes key, packet, head
     cdef public list steps
-    cdef public bint keeps_head
+    cdef public bint keeps_head, counted
     cdef bint _looks
     cdef bytes _partial
 

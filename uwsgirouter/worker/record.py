@@ -34,6 +34,7 @@ class Record:
         "began",
         "cause",
         "connected",
+        "counted",
         "dialled",
         "ended",
         "first",
@@ -71,6 +72,8 @@ class Record:
         self.rx_told = 0
         self.tx_told = 0
         """How many of them are in the node's tallies."""
+        self.counted = False
+        """Whether the last attempt is in them."""
         self.own = 0
         """Bytes of an answer of the router's own."""
         self.status = 0
@@ -98,6 +101,7 @@ class Record:
             self.step(f"dial {node.address.text}")
         self.dialled = monotonic()
         self.connected = 0.0
+        self.counted = False
         if not self.sought:
             self.sought = self.dialled
 

@@ -238,6 +238,8 @@ class Router(Common):
     def connect_failed(self, node: Node, error: OSError, retries: int) -> None:
         """``node`` does not accept: it is out at once here, and the master hears of it."""
         self.cells[Counter.NODE_FAILURES] += 1
+        if self.observer is not None:
+            self.observer.refused(node)
         if node.key == DIRECT_KEY:
             self.direct.fail(node)
         elif node.state in SERVING:

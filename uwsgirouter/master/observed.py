@@ -1,0 +1,80 @@
+"""What is counted of nodes and measured of keys, as the master has it: the memory, and what only the master can do.
+
+One idea: nothing of it exists until a configuration wants it, and then it stays as long as the master, over reloads and
+workers' deaths. The master writes only what nobody else does: it clears the record of a number that another node gets,
+and keeps what nodes that are gone have counted for their key. It must not know how anything is shown.
+"""
+
+from __future__ import annotations
+
+from uwsgirouter.errors import BootError
+from uwsgirouter.master.shared_memory import shared
+from uwsgirouter.model.counters import Counters
+from uwsgirouter.model.measures import MEASURES_BYTES, Measures
+from uwsgirouter.model.registry import Registry
+from uwsgirouter.model.tallies import FAILURES, REQUESTS, TALLIES_BYTES, NodeTallies, Tallies
+from uwsgirouter.settings.settings import Settings
+
+SHOWN = ("fastrouter-stats", "stats", "metrics")
+"""The options for whose sake requests are measured."""
+
+
+def is_shown(settings: Settings) -> bool:
+    """Whether anybody can see statistics or metrics."""
+    return any(settings.addresses(name) for name in SHOWN)
+
+
+def is_counted(settings: Settings) -> bool:
+    """Whether anybody can see what is counted of nodes."""
+    return is_shown(settings) or bool(settings.text("control-socket"))
+
+
+class Observed:
+    """``tallies`` and ``measures`` are None until they are wanted for the first time."""
+
+    def __init__(self, registry: Registry, counters: Counters) -> None:
+        self.tallies: Tallies | None = None
+        self.measures: Measures | None = None
+        self.past_hits: dict[bytes, int] = {}
+        """By key: the requests and failed connects of its nodes that are gone."""
+        self._registry = registry
+        self._counters = counters
+
+    def prepare(self, settings: Settings) -> None:
+        """Before workers with these settings are forked. Raises BootError."""
+        try:
+            if self.tallies is None and is_counted(settings):
+                self.tallies = Tallies(shared(TALLIES_BYTES))
+                self._registry.watch_numbers(self._given_again, self._announced)
+            if self.measures is None and is_shown(settings):
+                self.measures = Measures(shared(MEASURES_BYTES))
+        except OSError as error:
+            raise BootError(f"no room for statistics: {error.strerror}") from error
+
+    def tallies_of(self, settings: Settings, row: int) -> NodeTallies | None:
+        """A worker's own row; None when nobody asks."""
+        return self.tallies.row(row) if self.tallies is not None and is_counted(settings) else None
+
+    def measures_of(self, settings: Settings, row: int) -> memoryview | None:
+        """A worker's own part; None when nobody asks."""
+        return self.measures.part(row) if self.measures is not None and is_shown(settings) else None
+
+    def gone(self, key: bytes, id: int) -> None:
+        """A node of ``key`` was removed."""
+        if self.tallies is None:
+            return
+        if key not in self._registry.table.slots:
+            self.past_hits.pop(key, None)
+            return
+        rows = self._counters.used_rows()
+        hits = self.tallies.of(REQUESTS, id, rows) + self.tallies.of(FAILURES, id, rows)
+        if hits:
+            self.past_hits[key] = self.past_hits.get(key, 0) + hits
+
+    def _given_again(self, id: int) -> None:
+        assert self.tallies is not None
+        self.tallies.clear(id, self._counters.used_rows())
+
+    def _announced(self, id: int) -> None:
+        assert self.tallies is not None
+        self.tallies.announced(id, self._counters.used_rows())
