@@ -49,6 +49,7 @@ THIRD_PARTY = {
     "gssapi": {"rules/kerberos.py"},
     "passlib": {"rules/htpasswd.py"},
     "bcrypt": {"rules/htpasswd.py"},
+    "rich": {"control/top.py"},
     "setproctitle": {"master", "worker", "stats", "local"},
 }
 """Which layers (or which module alone) may import which library; imports for type checking count too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import cast
 
 import pytest
 
@@ -11,6 +12,7 @@ from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.log import Log
 from uwsgirouter.master.commands import Commands
 from uwsgirouter.master.control_socket import Peer
+from uwsgirouter.master.looking import Looking
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.subscription import Announce
@@ -41,7 +43,9 @@ class Desk:
         self.registrar = Registrar(
             RouteTable(WeightedRoundRobin), lambda id: self.inflight[id], self.log, self.told.append
         )
-        self.commands = Commands(self.registrar, lambda id: self.inflight[id], lambda: self.settled, self.log)
+        self.commands = Commands(
+            self.registrar, lambda id: self.inflight[id], lambda: self.settled, self.log, cast(Looking, None)
+        )
         registry = self.registrar.registry
         for address in ("127.0.0.1:3031", "[::1]:3031"):
             registry.announce(Announce(b"foo.com", parse_peer(address), weight=2, cores=4), 10.0)

@@ -63,8 +63,11 @@ class Commands:
         settled: Callable[[], bool],
         log: Log,
         looking: Looking,
+        counted: Callable[[int], dict[str, int]] = lambda id: {},
     ) -> None:
+        """``counted(id)``: what a node has had, as far as anybody counts."""
         self._looking = looking
+        self._counted = counted
         self._registrar = registrar
         self._registry = registrar.registry
         self._inflight = inflight
@@ -144,6 +147,7 @@ class Commands:
             "vassal": to_text(node.vassal),
             "sni": [to_text(path) for path in sni] if sni else None,
             "announced": None if heard is None else round(wall + heard, 3),
+            **self._counted(node.id),
         }
 
     # -- what goes on -------------------------------------------------------------------------------------------------

@@ -12,8 +12,10 @@ from uwsgirouter.master.shared_memory import shared
 from uwsgirouter.model.counters import Counters
 from uwsgirouter.model.measures import MEASURES_BYTES, Measures
 from uwsgirouter.model.registry import Registry
-from uwsgirouter.model.tallies import FAILURES, REQUESTS, TALLIES_BYTES, NodeTallies, Tallies
+from uwsgirouter.model.tallies import FAILURES, REQUESTS, RX, TALLIES_BYTES, TX, NodeTallies, Tallies
 from uwsgirouter.settings.settings import Settings
+
+_CELLS = {"requests": REQUESTS, "rx": RX, "tx": TX, "failed_connects": FAILURES}
 
 SHOWN = ("fastrouter-stats", "stats", "metrics")
 """The options for whose sake requests are measured."""
@@ -58,6 +60,13 @@ class Observed:
     def measures_of(self, settings: Settings, row: int) -> memoryview | None:
         """A worker's own part; None when nobody asks."""
         return self.measures.part(row) if self.measures is not None and is_shown(settings) else None
+
+    def counted(self, id: int) -> dict[str, int]:
+        """What node ``id`` has had until now; empty when nobody counts."""
+        if self.tallies is None:
+            return {}
+        rows = self._counters.used_rows()
+        return {name: self.tallies.of(cell, id, rows) for name, cell in _CELLS.items()}
 
     def gone(self, key: bytes, id: int) -> None:
         """A node of ``key`` was removed."""

@@ -122,7 +122,9 @@ class Supervisor:
         self.looking = Looking(
             self.fleet, self.reload, self.registrar, self.counters, self.news, lambda: self.stage.value
         )
-        commands = Commands(self.registrar, self._inflight, self.channels.settled, log, self.looking)
+        commands = Commands(
+            self.registrar, self._inflight, self.channels.settled, log, self.looking, self.observed.counted
+        )
         self.control = ControlSocket(self.attention.others, quiet, commands.answer)
         self._upgraded_from = ""
         self.stats = StatsServer(self.attention.others, log, partial(become_stats, self))
