@@ -19,7 +19,8 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "options.md"
 HEAD = """\
 # Options
 
-This page is made from the table of options by `make docs`: change `uwsgirouter/settings/table.py`, not this page.
+This page is made from the table of options by `make docs`: change
+its rows in `uwsgirouter/settings/rows/`, not this page.
 
 Every option can stand on the command line (`--name value`, `--name=value`) and in an ini file (`name = value`). They
 count in the order in which they are given, files where they are named; of an option that is not repeatable the last one
@@ -149,10 +150,7 @@ _APPLICATIONS = (
     "An application runs beside the router with the options of the section A local application. These others of "
     "uWSGI's application server have no counterpart and do nothing, with a warning that names them."
 )
-_NOT_YET = (
-    "These are known and not built yet, so they are an error; so are the rules of internal routing: `route`, "
-    "`route-...`, `error-route...`, `response-route...`, `final-route...`."
-)
+_NOT_YET = "These are known and not built yet, so they are an error."
 
 
 def _row(option: Option) -> str:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.servers import Router, Servers, SteadyLoad, fetch, free_port, free_udp_port, http_get, wait_until
-from tests.servers.programs import PROJECT
+from tests.servers.programs import PROJECT, ROUTER_COMMAND
 
 SLOW = 20.0
 RATE = 60
@@ -118,6 +119,14 @@ def test_there_and_back_and_there(move: Move) -> None:
         move.wait_for_more()
     assert load.failures == []
     assert {outcome.body for outcome in load.results} == {b"here\n"}
+
+
+def test_the_fastrouters_file_is_right_for_both() -> None:
+    argv = [*ROUTER_COMMAND, "--check", "-c", str(CONF / "fastrouter.ini")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    assert "configuration ok" in done.stdout
+    assert all(name in done.stderr for name in ("plugins", "master", "die-on-term")), "what does nothing is named"
 
 
 def test_the_two_files_differ_in_their_addresses_alone() -> None:
