@@ -153,7 +153,7 @@ def screen(change: Change, lines: int) -> RenderableType:
         Text(f"failures: {failures or 'none now'}", style="bold red" if failures else ""),
     ]
     table = Table(box=None, pad_edge=False)
-    for title in ("KEY", "REQ/S", "SESSIONS", "TO NODES", "FROM NODES", "FAILED CONNECTS/S", "NODES", "OUT", "TOTAL"):
+    for title in ("KEY", "REQ/S", "NOW", "SENT", "RECEIVED", "FAILED/S", "NODES", "OUT", "TOTAL"):
         table.add_column(title, justify="left" if title == "KEY" else "right", no_wrap=True)
     for rate in change.keys[:lines]:
         table.add_row(*_cells(rate), style="red" if rate.failed_connects or rate.out == rate.nodes else "")
