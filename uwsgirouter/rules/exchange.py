@@ -9,10 +9,9 @@ at any time.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.protocol.answers import Cause
@@ -45,6 +44,13 @@ class Target:
     head: bytes = b""
     untouched: bool = False
     """The answer passes as it is: no chain, no header, no transformation (proxyhttp, proxyuwsgi)."""
+
+
+class Steps(Protocol):
+    """Who is told what rules do, one by one."""
+
+    def step(self, text: str) -> None:
+        """Another one."""
 
 
 class Exchange:
@@ -116,7 +122,7 @@ class Exchange:
         """How many chains have run for this request."""
         self.chain = ChainName.REQUEST
         """The chain that runs, or ran last."""
-        self.steps: Callable[[str], None] | None = None
+        self.steps: Steps | None = None
         """Who is told of each rule that acts; None: nobody wants to know."""
         self.running = 0
         """The chains that run now, within each other: a bit each."""

@@ -160,7 +160,7 @@ class Table:
                     continue
                 verdict = step.act(exchange, found)
                 if exchange.steps is not None:
-                    exchange.steps(f"{step.rule.where}: {step.rule}: {verdict.name.lower()}")
+                    exchange.steps.step(f"{step.rule.where}: {step.rule}: {verdict.name.lower()}")
             except Broken as error:
                 exchange.cause = error.cause
                 return _broken(step, exchange, str(error))
@@ -225,7 +225,7 @@ def _text(data: bytes) -> str:
 def _broken(step: Step, exchange: Exchange, reason: str) -> Verdict:
     exchange.broken = reason
     if exchange.steps is not None:
-        exchange.steps(f"{step.rule.where}: {step.rule}: failed: {reason}")
+        exchange.steps.step(f"{step.rule.where}: {step.rule}: failed: {reason}")
     if exchange.cause is not Cause.NO_FILE:  # clients ask for what is not there as often as they like
         exchange.host.complain(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
     return _BREAK

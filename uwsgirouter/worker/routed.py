@@ -75,7 +75,7 @@ class Rules:
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
         if session.record is not None and session.record.steps is not None:
-            exchange.steps = session.record.step
+            exchange.steps = session.record
         if self._waits:
             session.phase = _RULES
             see_client(session)
