@@ -102,7 +102,7 @@ class Pump:
         """The ``count`` bytes that were just read; None when they are not to be seen."""
         if self._bulk is not None:
             return None
-        return bytes(self._scratch[self.at : self.at + count]) if self.at >= 0 else b""
+        return self._scratch[self.at : self.at + count].tobytes() if self.at >= 0 else b""
 
     def stop(self) -> None:
         """Let go of the watchers; no call to the session follows."""
