@@ -142,6 +142,7 @@ def test_a_directory_that_does_not_do_what_it_is_asked_for(slapd: Slapd, started
         assert reply.status == (502 if action == "ldapauth" else 200)
         assert reply.variables.get("REMOTE_USER", "") == ""
         assert reason in reply.log[-1]
+        assert ("going on without a user" in reply.log[-1]) is (reply.status == 200)
         assert "secret" not in "".join(reply.log)
 
 
