@@ -292,6 +292,8 @@ def test_a_server_that_is_not_there() -> None:
     reply = login(Playground(f"route-run = ldapauth:R,url={url};{PEOPLE}"), "ann", "annpw")
     assert reply.status == 502
     assert "Connection refused" in reply.log[-1] or "connection refused" in reply.log[-1]
+    nobody = Playground(f"route-run = ldapauth:R,url={url};{PEOPLE}")
+    assert [login(nobody, *pair).status for pair in (("ann", ""), ("", "x"))] == [401, 401], "nobody is asked"
     unknown = Playground(f"route-run = ldapauth:R,url=ldap://no.such.host.invalid;{PEOPLE}")
     assert login(unknown, "ann", "annpw").status == 502
 

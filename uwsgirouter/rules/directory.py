@@ -164,10 +164,9 @@ class Directory:
 
         Raises :class:`Broken` when the server answers, but does not do what it is asked for.
         """
-        if not user or len(user) > _NAME_MOST:
-            return Login.UNKNOWN, ""
-        if not password or not _is_text(password):
-            return Login.REFUSED, "its password is no text" if password else "an empty password"
+        never = hopeless(user, password)
+        if never is not None:
+            return never
         self._until = time.monotonic() + self._answer
         if self._link.socket is None:
             raise DirectoryDown("it is closed")
@@ -286,6 +285,15 @@ class Directory:
         result = self._link.result
         text = result["message"]
         return int(result["result"]), f"{result['description']} ({text})" if text else str(result["description"])
+
+
+def hopeless(user: bytes, password: bytes) -> tuple[Login, str] | None:
+    """What is no login, whatever a server says of it; None for others."""
+    if not user or len(user) > _NAME_MOST:
+        return Login.UNKNOWN, ""
+    if not password or not _is_text(password):
+        return Login.REFUSED, "its password is no text" if password else "an empty password"
+    return None
 
 
 def _is_called(entry: Any, user: bytes) -> bool:

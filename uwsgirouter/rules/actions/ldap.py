@@ -79,10 +79,12 @@ def _text(given: dict[str, bytes], key: str) -> str:
 
 
 def _check(service: Service[Directory], search: Search, loglevel: int) -> Check:
-    from uwsgirouter.rules.directory import Login
+    from uwsgirouter.rules.directory import Login, hopeless
 
     def check(exchange: Exchange, user: bytes, password: bytes) -> bool:
-        login, detail = exchange.host.ask(service, lambda directory: directory.login(search, user, password))
+        login, detail = hopeless(user, password) or exchange.host.ask(
+            service, lambda directory: directory.login(search, user, password)
+        )
         if login is Login.RIGHT:
             if loglevel > 1:
                 exchange.host.complain(f"ldapauth: {detail} is in".encode())
