@@ -21,6 +21,7 @@ import pytest
 
 from tests.rules.made import Playground, PlayHost, Reply
 from tests.servers import Servers
+from tests.servers.logins import Freeradius, Kdc, Slapd, negotiate
 from tests.servers.services import Memcached, Redis
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.specs import cache_specs
@@ -34,8 +35,12 @@ PAGES = [ROOT / "docs" / "routing.md", *sorted((ROOT / "docs" / "routing").glob(
 SERVERS: dict[str, Callable[[Servers], str]] = {
     "127.0.0.1:11211": lambda servers: servers.daemon(Memcached).address,
     "127.0.0.1:6379": lambda servers: servers.daemon(Redis).address,
+    "127.0.0.1:389": lambda servers: servers.daemon(Slapd).address,
+    "127.0.0.1:1812": lambda servers: servers.daemon(Freeradius).address,
 }
 """What a page calls a server, and what starts one and gives its address."""
+TICKET = "Negotiate TICKET"
+"""A Kerberos ticket of ann's for HTTP@localhost."""
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
@@ -97,9 +102,32 @@ def addresses() -> Iterator[Addresses]:
         servers.close()
 
 
+@pytest.fixture(scope="module")
+def realm() -> Iterator[Kdc]:
+    servers = Servers()
+    try:
+        yield servers.daemon(Kdc)
+    finally:
+        servers.close()
+
+
+def enter(realm: Kdc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process gets tickets of ann's, and the keys of the service."""
+    for name, value in {**realm.tickets(), "KRB5_KTNAME": str(realm.keytab)}.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.name)
-def test_an_example(example: Example, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: Addresses) -> None:
+def test_an_example(
+    example: Example,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    addresses: Addresses,
+    request: pytest.FixtureRequest,
+) -> None:
     assert example.rules, "there is no ```ini block before it"
+    if TICKET in example.steps:
+        enter(request.getfixturevalue("realm"), monkeypatch)
     monkeypatch.chdir(ROOT)
     host = PlayHost(functions=functions(example.script, monkeypatch))
     play = Playground(addresses.put(example.rules), host)
@@ -131,6 +159,7 @@ def follow(steps: str, play: Playground) -> None:
         ask = _ASK.fullmatch(line)
         if ask:
             name, _, value = (ask["header"] or "").partition(": ")
+            value = negotiate() if value == TICKET else value
             reply = play.get(ask["path"], {name: value} if name else {}, REQUEST_METHOD=ask["method"])
             assert reply.status == int(ask["status"]), line
             continue

@@ -142,6 +142,7 @@ def test_a_directory_that_does_not_do_what_it_is_asked_for(slapd: Slapd, started
         assert reply.status == (502 if action == "ldapauth" else 200)
         assert reply.variables.get("REMOTE_USER", "") == ""
         assert reason in reply.log[-1]
+        assert ("going on without a user" in reply.log[-1]) is (reply.status == 200)
         assert "secret" not in "".join(reply.log)
 
 
@@ -291,6 +292,8 @@ def test_a_server_that_is_not_there() -> None:
     reply = login(Playground(f"route-run = ldapauth:R,url={url};{PEOPLE}"), "ann", "annpw")
     assert reply.status == 502
     assert "Connection refused" in reply.log[-1] or "connection refused" in reply.log[-1]
+    nobody = Playground(f"route-run = ldapauth:R,url={url};{PEOPLE}")
+    assert [login(nobody, *pair).status for pair in (("ann", ""), ("", "x"))] == [401, 401], "nobody is asked"
     unknown = Playground(f"route-run = ldapauth:R,url=ldap://no.such.host.invalid;{PEOPLE}")
     assert login(unknown, "ann", "annpw").status == 502
 

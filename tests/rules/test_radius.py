@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -25,12 +26,17 @@ SECRET = r"secret=se\,cret=1"
 
 
 @pytest.fixture(scope="module")
-def radius() -> Iterator[Freeradius]:
+def started() -> Iterator[Servers]:
     servers = Servers()
     try:
-        yield servers.daemon(Freeradius)
+        yield servers
     finally:
         servers.close()
+
+
+@pytest.fixture(scope="module")
+def radius(started: Servers) -> Freeradius:
+    return started.daemon(Freeradius)
 
 
 def rule(server: str, *options: str, action: str = "radius", secret: str = SECRET) -> Playground:
@@ -68,6 +74,15 @@ def test_who_does_not_get_in(radius: Freeradius, user: str, password: str) -> No
     )
     assert reply.variables.get("REMOTE_USER", "") == ""
     assert not reply.asked
+
+
+def test_a_server_that_is_slow(started: Servers) -> None:
+    """What is sent again meanwhile is the same question, for which it gives one answer."""
+    slow = started.daemon(Freeradius, "slow")
+    began = time.monotonic()
+    assert login(rule(slow.address), "ann", "no").status == 401
+    assert time.monotonic() - began > 0.8
+    assert login(rule(slow.address), "ann", "annpw").status == 200
 
 
 def test_what_is_said_of_the_one_who_asks(radius: Freeradius) -> None:

@@ -232,7 +232,7 @@ log {{
 	auth = no
 }}
 security {{
-	reject_delay = 0
+	reject_delay = {delay}
 	status_server = yes
 }}
 thread pool {{
@@ -291,7 +291,8 @@ pöpel Cleartext-Password := "pöpel"
 
 class Freeradius(Daemon):
     """FreeRADIUS. Its secret is ``se,cret=1``; answers for the user ``signed`` have a Message-Authenticator, ``port``
-    is known at NAS-Port 7 of 192.0.2.7 alone, and the password of ``long`` has 128 bytes.
+    is known at NAS-Port 7 of 192.0.2.7 alone, and the password of ``long`` has 128 bytes. With the argument ``slow`` it
+    says no a second later.
     """
 
     name = "freeradius"
@@ -301,7 +302,9 @@ class Freeradius(Daemon):
         super().__init__(directory, *args, port=free_udp_port())
 
     def prepare(self) -> None:
-        config = RADIUS.format(directory=self.directory, port=self.port, secret=self.SECRET)
+        config = RADIUS.format(
+            directory=self.directory, port=self.port, secret=self.SECRET, delay=int("slow" in self.args)
+        )
         (self.directory / "radiusd.conf").write_text(config)
         (self.directory / "users").write_text(RADIUS_USERS.format(long="x" * 128))
 

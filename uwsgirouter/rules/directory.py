@@ -10,6 +10,7 @@ does, a login ends at its deadline, and nothing but the answer *success* to the 
 
 from __future__ import annotations
 
+import functools
 import math
 import socket
 import ssl
@@ -80,7 +81,13 @@ class Address:
     host: str
     port: int
     starttls: bool = False
-    context: ssl.SSLContext | None = None
+    cafile: str | None = None
+    """Certificates of the authorities that are trusted; those of the system when it is None."""
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether it is spoken to over TLS."""
+        return self.starttls or self.scheme == "ldaps"
 
     @property
     def url(self) -> str:
@@ -91,10 +98,15 @@ class Address:
         return f"{self.scheme}://{host}:{self.port}"
 
     @property
+    def name(self) -> str:
+        """For logs, too: over TLS it is another service."""
+        return f"{self.url} with TLS" if self.starttls else self.url
+
+    @property
     def shows_passwords(self) -> bool:
         """Whether passwords could be read on their way to it."""
         near = self.scheme == "ldapi" or self.host in ("localhost", "::1") or self.host.startswith("127.")
-        return self.context is None and not near
+        return not self.is_secure and not near
 
     @classmethod
     def parse(cls, url: str, starttls: bool = False, cafile: str | None = None) -> Address:
@@ -115,15 +127,19 @@ class Address:
             if not path.startswith("/"):
                 raise BadRule(f"url={url}: {expected}")
             return cls(scheme, path, 0)
-        context = _context(cafile) if starttls or scheme == "ldaps" else None
-        return cls(scheme, parts.hostname or "localhost", port or _PORTS[scheme], starttls, context)
+        address = cls(scheme, parts.hostname or "localhost", port or _PORTS[scheme], starttls, cafile)
+        if address.is_secure:
+            try:
+                _context(cafile, ssl.SSLContext)
+            except OSError as error:
+                raise BadRule(f"cafile={cafile}: {error.strerror or error}") from None
+        return address
 
 
-def _context(cafile: str | None) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=cafile)
-    except OSError as error:
-        raise BadRule(f"cafile={cafile}: {error.strerror or error}") from None
+@functools.lru_cache(maxsize=16)
+def _context(cafile: str | None, kind: type[ssl.SSLContext]) -> ssl.SSLContext:
+    """``kind``: the one in force; scripts make workers have another one, and sockets that fit to that alone."""
+    return ssl.create_default_context(cafile=cafile)
 
 
 class DirectoryDown(Exception):
@@ -148,10 +164,9 @@ class Directory:
 
         Raises :class:`Broken` when the server answers, but does not do what it is asked for.
         """
-        if not user or len(user) > _NAME_MOST:
-            return Login.UNKNOWN, ""
-        if not password or not _is_text(password):
-            return Login.REFUSED, "its password is no text" if password else "an empty password"
+        never = hopeless(user, password)
+        if never is not None:
+            return never
         self._until = time.monotonic() + self._answer
         if self._link.socket is None:
             raise DirectoryDown("it is closed")
@@ -176,9 +191,9 @@ class Directory:
             self._link = self._connected_to_any(address)
         # A connection that broke off would open itself again, and send a password in the clear.
         self._link.open = _never
-        if address.context is not None:
+        if address.is_secure:
             try:
-                self._secure(address.context, address.host)
+                self._secure(_context(address.cafile, ssl.SSLContext), address.host)
             except BaseException:
                 self.close()
                 raise
@@ -223,13 +238,13 @@ class Directory:
     def _login(self, search: Search, user: bytes, password: bytes) -> tuple[Login, str]:
         code, said = self._bind(search.dn, search.password)
         if code != _SUCCESS:
-            raise _unable(f"{self._address.url} refuses {search.dn or 'to be asked by nobody'}: {said}")
+            raise _unable(f"{self._address.name} refuses {search.dn or 'to be asked by nobody'}: {said}")
         found = self._find(search, user)
         if len(found) != 1:
             return (Login.AMBIGUOUS, ", ".join(found)) if found else (Login.UNKNOWN, "")
         code, said = self._bind(found[0], password)
         if code in _UNABLE:
-            raise _unable(f"{self._address.url} cannot say whether it is the password of {found[0]}: {said}")
+            raise _unable(f"{self._address.name} cannot say whether it is the password of {found[0]}: {said}")
         return (Login.RIGHT, found[0]) if code == _SUCCESS else (Login.REFUSED, f"{found[0]}: {said}")
 
     def _bind(self, dn: str, password: bytes) -> tuple[int, str]:
@@ -259,7 +274,7 @@ class Directory:
         )
         code, said = self._result()
         if code not in (_SUCCESS, _SIZE_LIMIT):
-            raise _unable(f"{self._address.url} does not search {search.base}: {said}")
+            raise _unable(f"{self._address.name} does not search {search.base}: {said}")
         entries = [entry for entry in link.response if entry["type"] == "searchResEntry"]
         found = [entry["raw_dn"].decode("utf-8") for entry in entries if _is_called(entry, user)]
         if found and code == _SIZE_LIMIT:
@@ -270,6 +285,15 @@ class Directory:
         result = self._link.result
         text = result["message"]
         return int(result["result"]), f"{result['description']} ({text})" if text else str(result["description"])
+
+
+def hopeless(user: bytes, password: bytes) -> tuple[Login, str] | None:
+    """What is no login, whatever a server says of it; None for others."""
+    if not user or len(user) > _NAME_MOST:
+        return Login.UNKNOWN, ""
+    if not password or not _is_text(password):
+        return Login.REFUSED, "its password is no text" if password else "an empty password"
+    return None
 
 
 def _is_called(entry: Any, user: bytes) -> bool:

@@ -40,6 +40,13 @@ class Nas:
     """Whether an answer without a Message-Authenticator is none."""
 
 
+def hopeless(user: bytes, password: bytes) -> bool:
+    """Whether it is no login, whatever a server says of it."""
+    if not user or len(user) > _NAME_MOST or len(password) > _PASSWORD_MOST:
+        return True
+    return b"\0" in user + password  # some servers hear what is before it, and "ann\0" would be let in as ann
+
+
 class RadiusDown(Exception):
     """There was no answer."""
 
@@ -67,9 +74,7 @@ class Radius:
 
     def login(self, nas: Nas, user: bytes, password: bytes) -> bool:
         """Whether the server accepts them."""
-        if not user or len(user) > _NAME_MOST or len(password) > _PASSWORD_MOST:
-            return False
-        if b"\0" in user + password:  # some servers hear what is before it, and "ann\0" would be let in as ann
+        if hopeless(user, password):
             return False
         request = self._request(nas, user, password)
         try:

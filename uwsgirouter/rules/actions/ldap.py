@@ -47,11 +47,11 @@ def _service(given: dict[str, bytes], place: Place) -> Service[Directory]:
     url, cafile = _text(given, "url"), _text(given, "cafile")
     starttls = bool(number(given.get("starttls", b"")))
     address = Address.parse(url, starttls, cafile or None)
-    if cafile and address.context is None:
+    if cafile and not address.is_secure:
         place.warn("cafile= does nothing without ldaps:// or starttls=1")
     if address.shows_passwords:
         place.note(f"passwords go to {address.url} unencrypted; write ldaps:// or starttls=1")
-    same = (address.url, str(starttls), cafile)
+    same = (address.name, cafile)
     service = _services.get(same)
     if service is None:
         service = _services[same] = Service(address.url, partial(Directory, address), Directory.close, (DirectoryDown,))
@@ -79,10 +79,12 @@ def _text(given: dict[str, bytes], key: str) -> str:
 
 
 def _check(service: Service[Directory], search: Search, loglevel: int) -> Check:
-    from uwsgirouter.rules.directory import Login
+    from uwsgirouter.rules.directory import Login, hopeless
 
     def check(exchange: Exchange, user: bytes, password: bytes) -> bool:
-        login, detail = exchange.host.ask(service, lambda directory: directory.login(search, user, password))
+        login, detail = hopeless(user, password) or exchange.host.ask(
+            service, lambda directory: directory.login(search, user, password)
+        )
         if login is Login.RIGHT:
             if loglevel > 1:
                 exchange.host.complain(f"ldapauth: {detail} is in".encode())

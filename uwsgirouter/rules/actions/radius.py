@@ -85,7 +85,11 @@ def _resolved(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
 
 
 def _check(service: Service[Radius], nas: Nas) -> Check:
+    from uwsgirouter.rules.radius import hopeless
+
     def check(exchange: Exchange, user: bytes, password: bytes) -> bool:
+        if hopeless(user, password):
+            return False
         return exchange.host.ask(service, lambda radius: radius.login(nas, user, password), once=True)
 
     return check
