@@ -76,6 +76,7 @@ USED_ELSEWHERE = {
     "routing/gzip.ini",
     "routing/manual.ini",
     "routing/services.ini",
+    "routing/stores.ini",
     "routing/transformations.ini",
 }
 USED_HERE = {

@@ -8,11 +8,12 @@ from __future__ import annotations
 import base64
 import gzip
 import http.client
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.servers import Connection, Servers, free_port, wait_until
+from tests.servers import Connection, Memcached, Redis, Servers, free_port, wait_until
 from uwsgirouter.protocol.packet import decode_vars
 
 FIRST = r"""[uwsgi]
@@ -101,9 +102,11 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 class Site:
-    """nginx, a router with one of the files, and a node that keeps what it is asked."""
+    """nginx, a router with one of the files, and a node that keeps what it is asked. ``places``: what stands for an
+    address of the file.
+    """
 
-    def __init__(self, servers: Servers, project: Path, name: str) -> None:
+    def __init__(self, servers: Servers, project: Path, name: str, places: Mapping[str, str] | None = None) -> None:
         self.asked: list[dict[bytes, bytes]] = []
         self.type = b"text/html"
         self.more = b""
@@ -112,7 +115,13 @@ class Site:
         config = (project / "conf" / "routing" / "manual.ini").read_text()
         router = f"127.0.0.1:{free_port()}"
         config = config.replace("127.0.0.1:3017", router).replace("127.0.0.1:3031", node.address)
-        self.router = servers.router("--include", str(project / "conf" / "routing" / name), config=config)
+        rules = project / "conf" / "routing" / name
+        if places:
+            text, rules = rules.read_text(), servers.directory / name
+            for address, place in places.items():
+                text = text.replace(address, place)
+            rules.write_text(text)
+        self.router = servers.router("--include", str(rules), config=config)
         servers.nginx(
             f"""daemon off; pid nginx.pid; error_log error.log; events {{ }}
             http {{
@@ -217,3 +226,23 @@ def test_services(servers: Servers, project: Path) -> None:
     assert (status, headers["Content-Length"], body) == (200, "300", b"hello " * 50)
     assert "X-Team" not in headers
     site.logged("answered by team red")
+
+
+def test_stores(servers: Servers, project: Path) -> None:
+    redis, memcached = servers.daemon(Redis), servers.daemon(Memcached)
+    site = Site(servers, project, "stores.ini", {"127.0.0.1:6379": redis.address, "127.0.0.1:11211": memcached.address})
+    body = b"hello " * 50
+    for path, store, key in (
+        ("/pages/one?a=b", redis, "host/pages/one?a=b"),
+        ("/logo.png", memcached, "/logo.png"),
+    ):
+        assert site.get(path, Host="host")[::2] == (200, body)
+        wait_until(lambda store=store, key=key: store.get(key) == body, 20, f"{key} is kept")
+        site.asked.clear()
+        assert site.get(path, Host="host")[::2] == (200, body)
+        assert site.asked == []
+        assert site.get(path, Host="host", Cookie="user=ann")[0] == 200
+        assert len(site.asked) == 1
+        store.stop()
+        assert site.get(path, Host="host")[::2] == (200, body)
+        assert len(site.asked) == 2

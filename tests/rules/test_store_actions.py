@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.rules.made import Playground, PlayHost
-from tests.servers import Connection, Memcached, Redis, Servers
+from tests.servers import Connection, Memcached, Redis, Servers, free_port
+from tests.servers.logins import certified
 from tests.servers.programs import environment
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.rules.actions import memcached as memcached_actions
@@ -288,6 +289,34 @@ def test_a_server_with_a_password(started: Servers) -> None:
         assert "cr et" not in kept.log[0]
 
 
+@pytest.mark.parametrize("password", ["pw-secret", "pw\\,secret", "pw:secret", "pw@secret", "pw%40secret"])
+def test_a_password_is_not_shown(password: str) -> None:
+    rules = Playground(f"route-run = redis:addr=redis://user:{password}@127.0.0.1:1/2,key=a@b")
+    reply = rules.get()
+    assert reply.status == 502
+    for text in (*reply.log, rules.table.describe()[1]):
+        assert "secret" not in text
+        assert "***@127.0.0.1:1/2,key=a@b" in text
+    with pytest.raises(ConfigError) as caught:
+        Playground(f"route-run = redis:addr=redis://user:{password}@127.0.0.1:1/2/3,key=k")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_behind_tls(started: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, port = certified(tmp_path, "localhost"), free_port()
+    tls = ["--tls-port", str(port), "--tls-auth-clients", "no", "--tls-ca-cert-file", str(files.authority)]
+    tls += ["--tls-cert-file", str(files.certificate), "--tls-key-file", str(files.key)]
+    started.daemon(Redis, *tls).set("k", b"value")
+    rules = Playground(f"route-run = redis:addr=rediss://localhost:{port},key=k")
+    refused = rules.get()
+    assert refused.status == 502
+    assert "CERTIFICATE_VERIFY_FAILED" in refused.log[0]
+    monkeypatch.setenv("SSL_CERT_FILE", str(files.authority))
+    assert rules.get().body == b"value"
+    other = Playground(f"route-run = redis:addr=rediss://127.0.0.1:{port},key=k").get()
+    assert other.status == 502, "the certificate has another name"
+
+
 # -- without the server --------------------------------------------------------------------------------------------
 
 
@@ -419,10 +448,11 @@ assert {"redis", "memcached"} <= parts.load().actions.keys()
 assert Playground("route-run = return:204").get().status == 204
 for name in ("redis", "memcached"):
     for rule in (name, name + "-continue", name + "store", name + "-store"):
-        try:
-            Playground(f"route-run = {rule}:addr=127.0.0.1:1,key=k")
-        except ConfigError as error:
-            print(rule, str(error).partition(": it needs ")[2])
+        for address in ("127.0.0.1:1", "${HTTP_X}"):
+            try:
+                Playground(f"route-run = {rule}:addr={address},key=k")
+            except ConfigError as error:
+                print(rule, str(error).partition(": it needs ")[2])
 """
 
 
@@ -430,7 +460,7 @@ def test_without_the_libraries_the_start_says_which() -> None:
     text = run(WITHOUT)
     for name, library in (("redis", "redis"), ("memcached", "pymemcache")):
         for rule in (name, f"{name}-continue", f"{name}store", f"{name}-store"):
-            assert f"{rule} {library}, which is not installed: pip install 'uwsgirouter[{name}]'\n" in text
+            assert text.count(f"{rule} {library}, which is not installed: pip install 'uwsgirouter[{name}]'\n") == 2
 
 
 LOADED = """

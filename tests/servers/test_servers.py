@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import time
 
 import pytest
 
@@ -174,3 +175,24 @@ def test_a_daemon_that_does_not_start_shows_its_log(servers: Servers) -> None:
 
     with pytest.raises(AssertionError, match=r"(?s)wrong ended with 0.*out of order"):
         servers.daemon(Wrong)
+
+
+def test_a_detour_takes_its_time(servers: Servers) -> None:
+    redis = servers.daemon(Redis)
+    way = servers.detour(redis.address)
+
+    def ping() -> tuple[bytes, float]:
+        began = time.monotonic()
+        with Client(way.address) as client:
+            client.send(b"PING\r\n")
+            return client.read(7), time.monotonic() - began
+
+    assert ping()[0] == b"+PONG\r\n"
+    way.delay = 0.3
+    said, seconds = ping()
+    assert said == b"+PONG\r\n"
+    assert seconds >= 0.3
+    redis.stop()
+    with Client(way.address) as client:
+        assert client.read_all()[1] is not End.SILENT
+    assert way.made == 3

@@ -18,6 +18,13 @@ def test_without_rules() -> None:
     ]
 
 
+def test_without_rules_nothing_is_asked() -> None:
+    assert notices(service_timeout=1, service_connections=2) == [
+        "these options do nothing without a rule: service-timeout (test: service-timeout), "
+        "service-connections (test: service-connections)"
+    ]
+
+
 def test_without_alarms() -> None:
     assert notices(alarm_freq=1, route_run="last:") == [
         "these options do nothing without an alarm: alarm-freq (test: alarm-freq)"

@@ -199,6 +199,21 @@ def test_what_an_action_says_leaves_the_connection_alone(asked: Asked, played: P
     assert not asked.said
 
 
+def test_an_actions_word_counts_more_than_what_a_failure_is(asked: Asked, played: Played) -> None:
+    every: Service[Connection] = Service("every", played._connect, played._close, (Exception,))
+    calls = 0
+
+    def call(connection: Connection) -> None:
+        nonlocal calls
+        calls += 1
+        raise Broken("no such user")
+
+    for _ in range(5):
+        with pytest.raises(Broken, match="no such user"):
+            asked.ask(every, call)
+    assert (calls, played.open, asked.said) == (5, 1, [])
+
+
 def test_a_bug_closes_the_connection(asked: Asked, played: Played) -> None:
     def call(connection: Connection) -> None:
         raise KeyError("half an answer may be left on the connection")
@@ -460,6 +475,18 @@ def test_a_call_that_nobody_waits_for(asked: Asked, played: Played, hold: Any) -
     asked.hand(played.service, use, complaints.append)
     wait(lambda: complaints)
     assert complaints == ["played: refused"]
+
+
+def test_what_an_action_says_of_a_call_that_nobody_waits_for(asked: Asked, played: Played) -> None:
+    complaints: list[str] = []
+
+    def call(connection: Connection) -> None:
+        raise Broken("too large")
+
+    asked.hand(played.service, call, complaints.append)
+    wait(lambda: complaints)
+    assert complaints == ["too large"]
+    assert played.open == 1
 
 
 def test_calls_that_nobody_waits_for_are_bounded(make: Callable[..., Asked], played: Played, hold: Any) -> None:

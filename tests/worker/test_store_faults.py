@@ -17,7 +17,7 @@ KINDS = ["memcached", "redis"]
 MOST = 4
 Store = Memcached | Redis
 RULES = """
-service-timeout = 1
+service-timeout = {timeout}
 service-connect-timeout = 1
 service-connections = {most}
 route = ^/quick return:204
@@ -37,14 +37,14 @@ fastrouter-timeout = 30
 class Field:
     """A router between a node and the stores."""
 
-    def __init__(self, servers: Servers) -> None:
+    def __init__(self, servers: Servers, *more: str, timeout: int = 1) -> None:
         self.stores: dict[str, Store] = {kind.name: servers.daemon(kind) for kind in (Memcached, Redis)}
         self.slow: dict[str, Detour] = {name: servers.detour(store.address) for name, store in self.stores.items()}
         self.node = servers.node(answer(b"of the node"))
         places = {name: store.address for name, store in self.stores.items()}
         places.update({f"{name}_slow": way.address for name, way in self.slow.items()})
-        lines = RULES.format(most=MOST, node=self.node.address, **places).split("\n")
-        self.site = Site(servers, *lines, announced=False)
+        lines = RULES.format(most=MOST, timeout=timeout, node=self.node.address, **places).split("\n")
+        self.site = Site(servers, *lines, *more, announced=False)
 
     def ask(self, path: str) -> Reply:
         """One request; its answer comes in any case."""
@@ -130,10 +130,12 @@ def test_it_is_frozen_under_load(field: Field, name: str) -> None:
 
 def test_keeping_waits_for_nobody(field: Field, name: str) -> None:
     """More bodies than are held for a server that does not take them."""
-    store = field.stores[name]
+    store, router = field.stores[name], field.site.router
+    down = f"{name} {store.address} is down: "
+    before = router.log().count(down)
     with store.frozen():
         replies = [field.ask(f"/{name}/keep/held-{number}") for number in range(8 * MOST)]
-        field.site.router.wait_for_log(f"{name} {store.address} is down: ", 20)
+        router.wait_for_log(down, 20, before + 1)
         replies += [field.ask(f"/{name}/keep/late-{number}") for number in range(20)]
     assert {reply.body for reply in replies} == {b"of the node"}
     field.answers(f"/{name}/get/k")
@@ -178,17 +180,58 @@ def threads(site: Site) -> int:
     return len(os.listdir(f"/proc/{site.worker}/task"))
 
 
-def test_leaving_waits_for_no_thread(servers: Servers) -> None:
-    field = Field(servers)
+FUNCTION = """\
+import time, uwsgi
+
+def hello(seconds):
+    time.sleep(float(seconds))
+    return b"hello"
+
+uwsgi.register_rpc("hello", hello)
+"""
+
+
+def test_beside_scripts(servers: Servers) -> None:
+    """Whose sockets and threads are gevent's, in the whole process."""
+    script = servers.directory / "funcs.py"
+    script.write_text(FUNCTION)
+    field = Field(servers, f"import = {script}", "route = ^/rpc rpc:hello 0.2")
+    for name, store in field.stores.items():
+        store.set("k", b"value")
+        field.answers(f"/{name}/get/k")
     with ThreadPoolExecutor(8) as pool:
-        for name, store in field.stores.items():
-            store.set("k", b"value")
-            field.answers(f"/{name}/get/k")
-            store.freeze()
-        under_way = [pool.submit(field.ask, f"/{name}/{way}/k") for name in KINDS for way in ("get", "keep")]
-        for future in under_way[1::2]:
-            assert future.result().body == b"of the node"
-        field.site.router.signal(signal.SIGINT)
-        assert field.site.router.wait(15) == 0
-        for future in under_way:
-            assert future.result().status in (200, 502, 503)
+        slow = [pool.submit(field.ask, "/rpc") for _ in range(3)]
+        paths = [f"/{name}/{way}/k" for name in KINDS for way in ("get", "go", "keep")]
+        replies = list(pool.map(field.ask, paths * 10))
+        before = field.site.descriptors(), threads(field.site)
+        replies += pool.map(field.ask, paths * 30)
+        assert {reply.status for reply in replies} == {200}
+        assert [each.result().body for each in slow] == [b"hello"] * 3
+    # A thread has a loop of its own here.
+    wait_until(lambda: field.site.descriptors() <= before[0] + 6 * 2 * MOST, 20, "no descriptor is left")
+    assert threads(field.site) <= before[1] + 2 * MOST
+    redis = field.stores["redis"]
+    with redis.frozen():
+        assert field.ask("/redis/get/k").status in (502, 503)
+        assert field.ask("/quick").status == 204
+    redis.set("k", b"value")
+    field.answers("/redis/get/k")
+
+
+def test_leaving_waits_for_no_thread(servers: Servers) -> None:
+    """Neither a drain nor a stop: the threads of this test wait for two minutes."""
+    field = Field(servers, timeout=120)
+    router, store = field.site.router, field.stores["redis"]
+    store.set("k", b"value")
+    field.answers("/redis/get/k")
+    with ThreadPoolExecutor(4) as pool:
+        store.freeze()
+        assert field.ask("/redis/keep/k").body == b"of the node"
+        router.signal(signal.SIGHUP)
+        wait_until(lambda: (now := router.workers()) and field.site.worker not in now, 30, "the old worker is gone")
+        assert field.ask("/redis/keep/k").body == b"of the node"
+        under_way = [pool.submit(field.ask, "/redis/get/k") for _ in range(3)]
+        wait_until(lambda: len(os.listdir(f"/proc/{router.workers()[0]}/task")) > 3, 20, "threads are at it")
+        router.signal(signal.SIGINT)
+        assert router.wait(30) == 0
+        assert {future.result().status for future in under_way} == {503}

@@ -15,6 +15,9 @@ _AFTER = {
 }
 """The separator behind a key's value, and the keys that may follow."""
 
+_IN_URL = re.compile(rb"(rediss?://[^:/@,]*:)(?:\\.|[^,\\])*@", re.DOTALL)
+"""``addr=redis://USER:PASSWORD@HOST``."""
+
 _SECRETS = re.compile(
     b"|".join(
         rb"(?<=[,;:])(%b=).*?(?=%b(?:%b)=|\Z)" % (key, separator, following)
@@ -26,7 +29,7 @@ _SECRETS = re.compile(
 
 def masked(text: bytes) -> bytes:
     """The text of a rule, or of its argument, for people to read."""
-    return _SECRETS.sub(lambda found: (found[1] or found[2]) + b"***", text)
+    return _IN_URL.sub(rb"\1***@", _SECRETS.sub(lambda found: (found[1] or found[2]) + b"***", text))
 
 
 def masked_text(text: str) -> str:

@@ -65,6 +65,8 @@ class Store:
     """A kind of server."""
 
     name: str
+    load: Callable[[], object]
+    """Imports its library. Raises BadRule."""
     reach: Callable[[str], Service[Items]]
     """The server at an address, the same object each time. Raises ConfigError, BadRule."""
     is_key: Callable[[bytes], bool]
@@ -78,6 +80,7 @@ class _Way:
         self._store = store
         self._text = place.template(text)
         self._fixed: Service[Items] | None = None
+        store.load()  # at start, not for the first request
         constant = place.constant(text)
         if constant is not None:
             try:

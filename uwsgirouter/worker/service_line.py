@@ -88,6 +88,8 @@ class Line:
         try:
             try:
                 return self._try(order.work), None
+            except RouterError:
+                raise
             except self._service.failures:
                 # What was closed fails at once; whoever has waited does not wait again.
                 if not was_idle or order.once or time.monotonic() - began > self._timing.answer / 2:

@@ -240,13 +240,14 @@ class _Pool:
     def _heard(self, call: _Call, outcome: Any, error: BaseException | None) -> None:
         """A call is over."""
         self.busy -= 1
-        if isinstance(error, self._service.failures):
+        if error is None or isinstance(error, RouterError):
+            if not call.is_given_up and not isinstance(error, ServiceDown):
+                self._fine()  # what an action says of an answer is no failure of the service
+        elif isinstance(error, self._service.failures):
             reason = str(error) or type(error).__name__
             if not call.is_given_up:
                 self._trouble(reason)
             error = ServiceDown(f"{self._service.name}: {reason}")
-        elif not call.is_given_up and _is_answer(error):
-            self._fine()
         while self._waiting and self.busy < self._timing.most:
             self._begin(self._waiting.popleft())
         call.end(outcome, error)
@@ -299,8 +300,3 @@ class _Pool:
         if self._health is not _Health.UP:
             self._health = _Health.UP
             self._say(f"{self._service.name} answers again")
-
-
-def _is_answer(error: BaseException | None) -> bool:
-    """Whether a call that ended so had an answer: what an action says of one is no failure of the service."""
-    return error is None or (isinstance(error, RouterError) and not isinstance(error, ServiceDown))

@@ -24,10 +24,16 @@ _RELATIVE_MOST = 30 * 24 * 3600
 _LATEST = (1 << 31) - 1
 
 
+@lru_cache(maxsize=1)
+def _load() -> tuple[Any, Any]:
+    """The library's clients, and its errors."""
+    extra("pymemcache", "memcached")
+    return extra("pymemcache.client.base", "memcached"), extra("pymemcache.exceptions", "memcached")
+
+
 @lru_cache(maxsize=256)
 def _reach(text: str) -> Service[Items]:
-    extra("pymemcache", "memcached")
-    base, exceptions = extra("pymemcache.client.base", "memcached"), extra("pymemcache.exceptions", "memcached")
+    base, exceptions = _load()
     address = parse_peer(text)
     return Service(
         f"memcached {text}",
@@ -94,7 +100,7 @@ def _is_key(key: bytes) -> bool:
     return _KEY.fullmatch(key) is not None
 
 
-STORE = Store("memcached", _reach, _is_key)
+STORE = Store("memcached", _load, _reach, _is_key)
 
 action("memcached", waits=True)(answering(STORE, Verdict.BREAK, forgives=False))
 action("memcached-continue", waits=True)(answering(STORE, Verdict.NEXT, forgives=True))

@@ -19,17 +19,25 @@ from uwsgirouter.settings.address import parse_peer
 URLS = ("redis://", "rediss://")
 
 
+@lru_cache(maxsize=1)
+def _load() -> tuple[Any, Any]:
+    """The library, and what makes it try nothing again."""
+    library, backoff = extra("redis", "redis"), extra("redis.backoff", "redis")
+    return library, extra("redis.retry", "redis").Retry(backoff.NoBackoff(), 0)
+
+
 @lru_cache(maxsize=256)
 def _reach(text: str) -> Service[Items]:
-    library = extra("redis", "redis")
-    never = extra("redis.retry", "redis").Retry(extra("redis.backoff", "redis").NoBackoff(), 0)
+    library, never = _load()
     way, name = _way(text)
 
     def connect(timing: Timing) -> Redis:
         times = {"socket_connect_timeout": timing.connect, "socket_timeout": timing.answer}
         options = {**times, "retry": never, "protocol": 2}
         if "url" in way:
-            return Redis(library, library.Redis.from_url(way["url"], **options))
+            # (Not the library's default before 6.)
+            checks = {"ssl_check_hostname": True} if way["url"].startswith("rediss:") else {}
+            return Redis(library, library.Redis.from_url(way["url"], **options, **checks))
         return Redis(library, library.Redis(**way, **options))
 
     return Service(f"redis {name}", connect, lambda items: items.close(), (library.RedisError, OSError, *NONSENSE))
@@ -88,7 +96,7 @@ def _named(url: str) -> str:
     return f"{parts.scheme}://{host}:{port or 6379}/{database or 0}"
 
 
-STORE = Store("redis", _reach, bool)
+STORE = Store("redis", _load, _reach, bool)
 
 action("redis", waits=True)(answering(STORE, Verdict.BREAK, forgives=False))
 action("redis-continue", waits=True)(answering(STORE, Verdict.NEXT, forgives=True))
