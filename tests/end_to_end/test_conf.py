@@ -70,6 +70,9 @@ USED_ELSEWHERE = {
     "routing/manual.ini",
     "routing/services.ini",
     "routing/transformations.ini",
+    "runit/run",
+    "systemd/uwsgirouter@.service",
+    "systemd/uwsgirouter@.socket",
 }
 USED_HERE = {
     "nginx.conf.example",

@@ -27,9 +27,10 @@ LAUNCHER = """
 import os, socket, sys
 held = []
 for kind, address in (pair.split(",", 1) for pair in sys.argv[1].split()):
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "stream" else socket.SOCK_DGRAM)
-    host, port = address.rsplit(":", 1)
-    sock.bind((host, int(port)))
+    family = socket.AF_UNIX if address.startswith("/") else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM if kind == "stream" else socket.SOCK_DGRAM)
+    host, _, port = address.rpartition(":")
+    sock.bind((host, int(port)) if host else address)
     if kind == "stream":
         sock.listen(128)
     held.append(sock)
