@@ -78,6 +78,9 @@ USED_ELSEWHERE = {
     "routing/services.ini",
     "routing/stores.ini",
     "routing/transformations.ini",
+    "runit/run",
+    "systemd/uwsgirouter@.service",
+    "systemd/uwsgirouter@.socket",
 }
 USED_HERE = {
     "nginx.conf.example",

@@ -162,6 +162,23 @@ def test_a_log_that_was_renamed_is_opened_again_by_all(started: Servers) -> None
     assert set(wait_for_serving(router, 2)).isdisjoint(first)
 
 
+def test_a_reload_moves_the_log(started: Servers) -> None:
+    """All processes write to the new one; a log that is taken away, or cannot be opened, stays."""
+    lines = f"[uwsgirouter]\nfastrouter = {local()}\n"
+    one, two = started.directory / "moved-1.log", started.directory / "moved-2.log"
+    router = started.router(config=f"{lines}logto = {one}\n")
+    for text, log, said in (
+        (f"logto = {two}\n", two, "log reopened"),
+        ("", two, "logto was taken away: that needs a restart, the old log stays"),
+        (f"logto = {one}\n", one, "log reopened"),
+        ("logto = /nowhere/at/all\n", one, "cannot open the log /nowhere/at/all"),
+    ):
+        router.rewrite(lines + text)
+        router.hup()
+        wait_until(lambda: log.exists() and said in log.read_text(), 10, said)  # noqa: B023
+        wait_until(lambda: "is done" in log.read_text(), 10, "the old workers write there, too")  # noqa: B023
+
+
 def test_a_log_that_cannot_be_opened_again_stays(started: Servers) -> None:
     directory = Path(started.path("logs"))
     directory.mkdir()

@@ -10,7 +10,9 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.master.watching import assert_no_failure, load, title, wait_for_serving, workers
@@ -302,8 +304,36 @@ def test_a_request_under_way_is_finished_by_its_old_worker(house: House) -> None
 
 
 def test_an_option_that_needs_a_restart_is_named(house: House) -> None:
-    house.reload(*house.plain, "max-fd = 1000")
-    assert "max-fd changed: that needs a restart, the old value stays" in house.router.log()
+    house.reload(*house.plain, f"gid = {os.getgid()}")
+    assert "gid changed: that needs a restart, the old value stays" in house.router.log()
+
+
+def test_what_the_process_itself_has_changes_too(house: House) -> None:
+    """env, chdir, max-fd, pidfile, logto: for the new workers, and not at all when the reload fails."""
+    one, two = house.servers.path("one.pid"), house.servers.path("two.pid")
+    directory = house.servers.directory / "elsewhere"
+    directory.mkdir(exist_ok=True)
+    lines = [*house.plain, "env = COLOUR=green", f"chdir = {directory}", "max-fd = 700", f"pidfile = {one}"]
+
+    def seen() -> list[tuple[str, str]]:
+        found = []
+        for pid in (house.router.pid, *house.workers):
+            process = psutil.Process(pid)
+            found.append((process.cwd(), str(process.rlimit(psutil.RLIMIT_NOFILE)[0])))
+        return found
+
+    before = seen()
+    house.reload(*lines)
+    assert seen() == [(str(directory), "700")] * 3
+    assert Path(one).read_text() == f"{house.router.pid}\n"
+    house.hup_in_vain("fastrouter-tiemout", *house.plain, "fastrouter-tiemout = 3")
+    house.hup_in_vain("No such file", *house.plain, "chdir = /nowhere/at/all", "max-fd = 800")
+    assert seen() == [(str(directory), "700")] * 3
+    house.reload(*lines[:-1], f"pidfile = {two}")
+    assert (os.path.exists(one), os.path.exists(two)) == (False, True)
+    house.reload(*house.plain)
+    assert seen() == before
+    assert not os.path.exists(two)
 
 
 def test_touch_reload(house: House) -> None:

@@ -22,6 +22,7 @@ from uwsgirouter.master.handover import Keep, Rows
 from uwsgirouter.master.names import Names, resolve
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.sockets import Endpoints, Sockets
+from uwsgirouter.master.standing import Standing
 from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings.load import Source
 from uwsgirouter.settings.settings import Settings
@@ -64,6 +65,7 @@ class Reload:
         self._selector = selector
         self._place = place
         self._log = log
+        self._standing = Standing(source.environment, source.cwd)
         self._metric_memory: MetricMemory | None = None
         self.current = self._generation(1, settings) if legacy is None else self._go_on(settings, legacy)
         self.incoming: Generation | None = None
@@ -89,9 +91,11 @@ class Reload:
             return False
         try:
             settings = self._source.load()
+            self._standing.change(self.current.settings, settings)
             incoming = self._generation(self.current.index + 1, settings, self.current.names)
             prepare_place(settings, self._place)
         except (ConfigError, BootError) as error:
+            self._standing.undo()
             self._sockets.release(self.current.endpoints)
             settle_place(self.current.settings, self._place)
             self._keep_old(str(error))
@@ -112,6 +116,7 @@ class Reload:
             return None
         old = fleet.of(self.current.index)
         self.current, self.incoming = incoming, None
+        self._standing.keep()
         settle_place(incoming.settings, self._place)
         self._sockets.release(incoming.endpoints)
         self._log.say(f"reloaded in {now - self._started:.2f} seconds; {len(old)} old workers drain")
@@ -125,6 +130,7 @@ class Reload:
     def abort(self, reason: str) -> None:
         """Forget the incoming generation; the old one stays as it is."""
         self.incoming = None
+        self._standing.undo()
         self._again = False
         self._adopt(self.current, time.monotonic())
         self._sockets.release(self.current.endpoints)
@@ -134,6 +140,7 @@ class Reload:
     def cancel(self) -> None:
         """The router stops: there is no next generation."""
         self.incoming = None
+        self._standing.undo()
         self._again = False
 
     def _generation(self, index: int, settings: Settings, before: Names | None = None) -> Generation:

@@ -63,15 +63,15 @@ class SignalOrders:
 
     def _reopen_and_report(self) -> None:
         master = self._master
-        self._reopen()
+        self.reopen("SIGUSR1: ")
         rejects, dropped = master.registrar.describe_rejects(), master.log.dropped
         master.log.say(describe(master.counters, master.table, master.fleet.rows(), rejects, dropped))
         passed_on = master.registrar.describe_passed()
         if passed_on:
             master.log.say(passed_on)
 
-    def _reopen(self) -> None:
-        """Every process writes to a log of the same name from now on."""
+    def reopen(self, by: str) -> None:
+        """Every process writes to a new file of the log's name from now on. ``by``: what asked for that."""
         master = self._master
         path = process.log_path(master.settings)
         if not path:
@@ -79,8 +79,8 @@ class SignalOrders:
         try:
             process.redirect_log(process.open_log(path))
         except BootError as error:
-            master.log.say(f"SIGUSR1: {error}; the old log stays")
+            master.log.say(f"{by}{error}; the old log stays")
             return
         master.crew.reopen_log()
         master.attendants.reopen_log()
-        master.log.say("SIGUSR1: log reopened")
+        master.log.say(f"{by}log reopened")

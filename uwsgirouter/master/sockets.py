@@ -29,6 +29,7 @@ from uwsgirouter.settings.settings import Settings
 DEFER_ACCEPT = 5
 """Seconds that the kernel waits for a connection's first byte before it wakes us for nothing."""
 FIRST_SYSTEMD_FD = 3
+SYSTEMD_VARIABLES = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 
 Identity = tuple[socket.SocketKind, Kind, str, int]
 
@@ -77,10 +78,10 @@ class Endpoints:
 class Sockets:
     """Every socket that the master holds open."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, passed: list[Bound] | None = None) -> None:
         self._log = log
         self._open: dict[Identity, Bound] = {}
-        self._inherited = _systemd_sockets()
+        self._inherited = _systemd_sockets() if passed is None else passed
         self.created: set[str] = set()
         """Paths of unix sockets that we made and that are in use."""
 
@@ -142,10 +143,11 @@ class Sockets:
     @classmethod
     def inherited(cls, log: Log, rows: Rows) -> tuple[Sockets, Endpoints]:
         """The sockets that were handed over, and the endpoints of the configuration in force."""
-        sockets = cls(log)
         found = [_bound(row) for row in rows["sockets"]]
+        for variable in SYSTEMD_VARIABLES:  # they are among these
+            os.environ.pop(variable, None)
+        sockets = cls(log, [found[index] for index in rows["inherited"]])
         sockets._open = {found[index].identity: found[index] for index in rows["open"]}
-        sockets._inherited = [found[index] for index in rows["inherited"]]
         sockets.created = set(rows["created"])
         lists = {name: [found[index] for index in rows["endpoints"][name]] for name in _LISTS}
         control = None if rows["control"] is None else found[rows["control"]]
@@ -375,9 +377,7 @@ def _bound(row: Rows) -> Bound:
 
 def _systemd_sockets() -> list[Bound]:
     """Descriptors passed by systemd (sd_listen_fds(3)); the variables are taken away, so that no child adopts them."""
-    count = os.environ.pop("LISTEN_FDS", "")
-    owner = os.environ.pop("LISTEN_PID", "")
-    os.environ.pop("LISTEN_FDNAMES", None)
+    count, owner, _ = (os.environ.pop(variable, "") for variable in SYSTEMD_VARIABLES)
     if not count.isdigit() or owner != str(os.getpid()):
         return []
     found = []

@@ -42,6 +42,7 @@ from uwsgirouter.master.reload import Reload
 from uwsgirouter.master.signal_orders import SignalOrders
 from uwsgirouter.master.signals import Signals
 from uwsgirouter.master.sockets import Endpoints, Sockets
+from uwsgirouter.master.standing import move_pid_file
 from uwsgirouter.master.stats_server import StatsServer
 from uwsgirouter.master.succession import Ledger, legacy_of, settle, settle_attendants
 from uwsgirouter.master.upgrade import Upgrade
@@ -91,7 +92,8 @@ class Supervisor:
             self.sockets, endpoints = Sockets(log), Endpoints()
         else:
             self.sockets, endpoints = Sockets.inherited(log, left["sockets"])
-        self.signals = Signals(SignalOrders(self).by_number())
+        self._orders = SignalOrders(self)
+        self.signals = Signals(self._orders.by_number())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
         self.signals.listen(self.attention.others)
@@ -405,6 +407,7 @@ class Supervisor:
         self.stats.watch(self.reload.current.endpoints)
         self._touched = _mtimes(self.settings)
         _show(self.settings)
+        self._move_files(before.settings)
         served = {id(bound) for bound in self.reload.current.endpoints.listeners}
         alone = [number for number, bound in enumerate(before.endpoints.listeners) if id(bound) not in served]
         for member in old:
@@ -414,6 +417,18 @@ class Supervisor:
             self._upgraded_from = ""
         if self.reload.wanted_again():
             self.begin_reload(now)
+
+    def _move_files(self, before: Settings) -> None:
+        """The log and the pid file are where the settings in force say."""
+        path = process.log_path(self.settings)
+        if path != process.log_path(before):
+            self._orders.reopen("")
+            if not path:
+                self.log.say("logto was taken away: that needs a restart, the old log stays")
+        try:
+            move_pid_file(before, self.settings)
+        except BootError as error:
+            self.log.say(f"{error}; the old one stays")
 
     def _abort_reload(self, generation: Generation, reason: str) -> None:
         self.crew.abandon(generation)

@@ -25,7 +25,6 @@ ROWS = (
         Type.PATH,
         "write the master's process id to this file",
         aliases=("safe-pidfile",),
-        reloadable=False,
     ),
     Option(
         "vacuum",
@@ -39,7 +38,6 @@ ROWS = (
         "process",
         Type.PATH,
         "change to this directory after the sockets are bound",
-        reloadable=False,
     ),
     Option(
         "daemonize",
@@ -47,14 +45,12 @@ ROWS = (
         Type.PATH,
         "go to the background and log to this file",
         aliases=("-d",),
-        reloadable=False,
     ),
     Option(
         "logto",
         "process",
         Type.PATH,
         "log to this file instead of standard error; USR1 opens it again",
-        reloadable=False,
     ),
     Option(
         "max-fd",
@@ -63,7 +59,6 @@ ROWS = (
         "limit of open files of each process; it bounds the number of sessions",
         low=64,
         high=1 << 20,
-        reloadable=False,
     ),
     Option(
         "touch-reload",
@@ -96,6 +91,5 @@ ROWS = (
         Type.VARIABLE,
         "set an environment variable in the router's processes",
         repeatable=True,
-        reloadable=False,
     ),
 )
