@@ -132,7 +132,7 @@ def _node(figures: Figures, node: Node) -> str:
         f'"pid":0,"uid":0,"gid":0,'
         f'"requests":{requests},"last_requests":{figures.picture.tallies.since_announced(node.id, requests)},'
         f'"tx":{tx},"rx":{rx},"cores":{node.cores},"load":{node.load},"weight":{node.weight},"backup":{node.backup},'
-        f'"proto":117,"wrr":0,"ref":{figures.inflight(node)},"failcnt":{failures},'
+        f'"proto":"uwsgi","wrr":0,"ref":{figures.inflight(node)},"failcnt":{failures},'
         f'"death_mark":{int(node.state not in SERVING)}}}'
     )
 
