@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _WORDS = """
-    cgi cgihelper goon symcall symcall-next xmldir xslt
+    goon symcall symcall-next xmldir xslt
     """
 LATER = frozenset(_WORDS.split())
 """Actions of uWSGI and its plugins that are not built: they need another service, or C functions of the server's."""
