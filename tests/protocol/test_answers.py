@@ -44,6 +44,9 @@ STATUSES = {
     "answer-too-large": 502,
     "service-failed": 502,
     "service-busy": 503,
+    "cgi-failed": 502,
+    "cgi-timeout": 504,
+    "cgi-busy": 503,
     "limited": 429,
 }
 

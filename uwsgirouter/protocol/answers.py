@@ -58,6 +58,9 @@ class Cause(Enum):
     SERVICE_BUSY = Answer(
         503, "Service Unavailable", "service-busy", "A server that the router asks about requests is busy."
     )
+    CGI_FAILED = Answer(502, "Bad Gateway", "cgi-failed", "A program that the router runs gave no answer.")
+    CGI_TIMEOUT = Answer(504, "Gateway Timeout", "cgi-timeout", "A program that the router runs took too long.")
+    CGI_BUSY = Answer(503, "Service Unavailable", "cgi-busy", "The router runs as many programs as it may.")
     LIMITED = Answer(429, "Too Many Requests", "limited", "Too many requests: try again later.")
     IDLE_TIMEOUT = Answer(504, "Gateway Timeout", "idle-timeout", "The response stopped for too long.")
 

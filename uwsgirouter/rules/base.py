@@ -201,8 +201,9 @@ def variable(*names: str, waits: bool = False) -> Callable[[Make[Value]], Make[V
 
 def transformation(
     *names: str,
+    waits: bool = False,
 ) -> Callable[[Make[Callable[[Exchange, Found], Transform]]], Make[Callable[[Exchange, Found], Transform]]]:
     """Register ``make(argument, place) -> (exchange, found) -> Transform``. A rule names it like an action; it returns
-    NEXT.
+    NEXT. ``waits``: what it does to a body may wait, so all that makes or passes on an answer runs in a greenlet.
     """
-    return _registered(PARTS.transformations, names, False)
+    return _registered(PARTS.transformations, names, waits)

@@ -22,7 +22,11 @@ from uwsgirouter.rules.response import Response
 from uwsgirouter.rules.subjects import ADDRESS, HOST, SERVER_NAME
 
 if TYPE_CHECKING:
+    from uwsgirouter.rules.program import Program
     from uwsgirouter.rules.table import Table
+
+
+_ENDS = (Cause.NODE_CLOSED, Cause.NODE_RESET)
 
 
 class Speech(Enum):
@@ -44,6 +48,8 @@ class Target:
     head: bytes = b""
     untouched: bool = False
     """The answer passes as it is: no chain, no header, no transformation (proxyhttp, proxyuwsgi)."""
+    program: Program | None = None
+    """What this worker itself runs there; its answer comes in chunks, which are the worker's own affair."""
 
 
 class Steps(Protocol):
@@ -171,6 +177,13 @@ class Exchange:
         if self._all is None:
             self._all = dict(decode_vars(self.packet))
         return self._all
+
+    def explained(self, cause: Cause, detail: str) -> tuple[Cause, str]:
+        """Why there is no answer: a program that was run for the request knows better than the connection to it."""
+        program = None if self.target is None else self.target.program
+        if program is None or program.failure is None or cause not in _ENDS:
+            return cause, detail
+        return program.failure
 
     def set_variable(self, name: bytes, value: bytes) -> None:
         """Append a variable to the request. Raises :class:`Broken` when the packet has no room for it."""

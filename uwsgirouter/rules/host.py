@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.model.metrics import Metrics
+from uwsgirouter.rules.program import Program
 from uwsgirouter.rules.service import Service
 
 C = TypeVar("C")
@@ -63,6 +64,11 @@ class Host(Protocol):
 
     def rpc_at(self, address: str, name: bytes, arguments: Sequence[bytes], raw: bool = False) -> bytes | None:
         """The same in another server (modifier1 173); None when it fails. May wait, for a bounded time."""
+
+    def program(self, program: Program) -> tuple[str, bytes]:
+        """Where ``program`` is run (an address to connect to, as a target), and what is to be sent there before the
+        request's body. Does not wait. Raises OSError.
+        """
 
     def alarm(self, name: str, text: bytes) -> None:
         """Raise a configured alarm. Does not wait."""

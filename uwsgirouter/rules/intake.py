@@ -94,7 +94,7 @@ class Intake:
         headers = response.headers
         chunked = is_chunked(head.headers)
         changes = response.transforms
-        if chunked and (changes or not is_chunked(headers)):
+        if chunked and (changes or response.is_of_a_program or not is_chunked(headers)):
             headers.remove(b"transfer-encoding")
             self._framing = Chunked()
         elif changes:

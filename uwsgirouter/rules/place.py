@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _WORDS = """
-    cgi cgihelper goon symcall symcall-next xmldir xslt
+    goon symcall symcall-next xmldir
     """
 LATER = frozenset(_WORDS.split())
 """Actions of uWSGI and its plugins that are not built: they need another service, or C functions of the server's."""
@@ -34,6 +34,8 @@ class Needs:
 
     names: set[bytes] = field(default_factory=set)
     waits: set[ChainName] = field(default_factory=set)
+    transforms_wait: bool = False
+    """Whether a transformation may wait."""
     scripts: bool = False
     """Whether functions of the operator's scripts may be called."""
     notes: dict[str, list[str]] = field(default_factory=dict)

@@ -85,7 +85,8 @@ class Response(Writer):
         if self.stage is _ENDED:
             return
         if self._intake is None or not self._intake.whole:
-            self.fail(Cause.NODE_CLOSED, detail="in the middle of its answer")
+            cause, detail = self.exchange.explained(Cause.NODE_CLOSED, "in the middle of its answer")
+            self.fail(cause, detail=detail)
         self.complete()
 
     def fail(self, cause: Cause, head_only: bool = False, page: bool = True, detail: str = "") -> None:
@@ -155,6 +156,12 @@ class Response(Writer):
         """Whether an HTTP server answers, not a node."""
         target = self.exchange.target
         return target is not None and bool(target.head) and not target.untouched
+
+    @property
+    def is_of_a_program(self) -> bool:
+        """Whether the chunks of the answer are not meant for the client."""
+        target = self.exchange.target
+        return target is not None and target.program is not None
 
     def _line_of(self, head: Head) -> bytes:
         """A node's status line as it came; that of an HTTP server speaks the client's version, as uWSGI's does."""

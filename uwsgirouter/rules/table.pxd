@@ -21,7 +21,7 @@ cdef class Chain:
 cdef class Table:
     cdef tuple _chains
     cdef public object wanted, headers, scripts, notices
-    cdef public bint answers
+    cdef public bint answers, transforms_wait
 
     @cython.locals(chain=Chain)
     cpdef run(self, name, Exchange exchange)

@@ -72,7 +72,7 @@ class Chain:
 class Table:
     """See the module. Made by :meth:`build`."""
 
-    __slots__ = ("_chains", "answers", "headers", "notices", "scripts", "wanted")
+    __slots__ = ("_chains", "answers", "headers", "notices", "scripts", "transforms_wait", "wanted")
 
     def __init__(self, chains: dict[ChainName, Chain], needs: Needs, headers: Collected) -> None:
         self._chains = tuple(chains[name] for name in ChainName)
@@ -82,6 +82,8 @@ class Table:
         """Response headers that become variables."""
         self.scripts = needs.scripts
         """Whether rules call functions of scripts, which each worker then has to run."""
+        self.transforms_wait = needs.transforms_wait
+        """Whether a body on its way to the client may wait for a transformation."""
         self.notices = tuple(f"{text} ({', '.join(places)})" for text, places in needs.notes.items())
         """Lines for the start."""
         later = (ChainName.ERROR, ChainName.RESPONSE, ChainName.FINAL)
@@ -185,7 +187,8 @@ class Table:
         """
         own = self._chains[name.number]
         inner = (ChainName.ERROR, ChainName.RESPONSE) if own.steps else ()
-        return own.waits or any(self._chains[one.number].waits for one in inner)
+        waits = own.waits or any(self._chains[one.number].waits for one in inner)
+        return waits or (self.transforms_wait and bool(own.steps))
 
     def has(self, name: ChainName) -> bool:
         """Whether the chain has any rule."""
@@ -311,6 +314,8 @@ def _act(rule: Rule, place: RulePlace) -> Act:
 
 def _transforming(part: Part, argument: bytes, place: RulePlace) -> Act:
     make = cast("Callable[[Exchange, Found], Transform]", part.make(argument, place))
+    if part.waits:
+        place.needs.transforms_wait = True
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         exchange.response.transform(make(exchange, found))

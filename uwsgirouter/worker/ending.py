@@ -50,6 +50,8 @@ def owes_body(session: Session) -> bool:
 def fail(session: Session, cause: Cause, detail: str) -> None:
     """Give the client the failure answer for ``cause`` and end the session. No response byte was sent before."""
     owes = owes_body(session)
+    if session.routed is not None:
+        cause, detail = session.routed.exchange.explained(cause, detail)
     if session.phase in FINDING:
         session.router.ask_no_more(session)
     tell_failure(session, cause, detail)
@@ -162,6 +164,8 @@ def is_reading(session: Session) -> bool:
 
 def abort(session: Session, cause: Cause, detail: str) -> None:
     """A response that cannot be completed must not look complete: reset the client's connection."""
+    if session.routed is not None:
+        cause, detail = session.routed.exchange.explained(cause, detail)
     session.router.aborted(session, cause, detail, session.node, session.attempts)
     drop(session)
 

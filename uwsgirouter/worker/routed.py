@@ -66,7 +66,7 @@ class Rules:
         self._finishing: set[Any] = set()
         self._say = Throttle(log.block, 1)
         self._waits = table.waits(_REQUEST)
-        self.response_waits = table.waits(ChainName.ERROR) or table.waits(ChainName.RESPONSE)
+        self.response_waits = table.waits(ChainName.ERROR) or table.waits(ChainName.RESPONSE) or table.transforms_wait
         self._final_waits = table.waits(_FINAL)
         self._has_final = table.has(_FINAL)
 

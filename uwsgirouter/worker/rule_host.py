@@ -25,7 +25,9 @@ from uwsgirouter.worker.services import Services
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
     from uwsgirouter.model.metrics import Metrics
+    from uwsgirouter.rules.program import Program
     from uwsgirouter.worker.post import Post
+    from uwsgirouter.worker.programs import Programs
     from uwsgirouter.worker.scripts import Scripts
 
 C = TypeVar("C")
@@ -54,6 +56,7 @@ class RuleHost:
             timeout, CONNECT_TIMEOUT
         )
         self._scripts: Any = scripts.module_for_rules() if calls_scripts else None
+        self._programs: Programs | None = None
         self._alarms = Alarms(post.settings, log, self.signal)
         seconds = self._settings.seconds
         self._services = Services(
@@ -108,6 +111,14 @@ class RuleHost:
         """Raise a configured alarm. Does not wait."""
         self._alarms.tell(name, text)
 
+    def program(self, program: Program) -> tuple[str, bytes]:
+        """Where it is run, and what is to be sent there first; see worker/programs.py. Raises OSError."""
+        if self._programs is None:
+            from uwsgirouter.worker.programs import Programs
+
+            self._programs = Programs(self._settings, self._log)
+        return self._programs.take(program)
+
     def rpc_at(self, address: str, name: bytes, arguments: Sequence[bytes], raw: bool = False) -> bytes | None:
         """The same of another server; why there is none goes to the log."""
         try:
@@ -130,3 +141,5 @@ class RuleHost:
         """The worker leaves."""
         self._alarms.close()
         self._services.close()
+        if self._programs is not None:
+            self._programs.close()

@@ -94,4 +94,33 @@ ROWS = (
         high=256,
         default="8",
     ),
+    Option(
+        "cgi-timeout",
+        "routing",
+        Type.SECONDS,
+        "how long a program that a rule runs (cgi, cgihelper) may take, from its start to its end; then it is killed, "
+        "with all that it started",
+        unit="seconds",
+        low=0.1,
+        high=86400,
+        default="300",
+    ),
+    Option(
+        "cgi-output",
+        "routing",
+        Type.INT,
+        "most bytes of body that such a program may write; 0: as many as it likes",
+        unit="bytes",
+        low=0,
+        default="1073741824",
+    ),
+    Option(
+        "cgi-processes",
+        "routing",
+        Type.INT,
+        "such programs that each worker runs at once, at most; others wait 10 seconds for one of them to end",
+        low=1,
+        high=4096,
+        default="16",
+    ),
 )
