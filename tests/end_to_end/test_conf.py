@@ -74,6 +74,7 @@ USED_ELSEWHERE = {
     "routing/gzip-and-cache.ini",
     "routing/gzip-and-chunked.ini",
     "routing/gzip.ini",
+    "routing/limits.ini",
     "routing/manual.ini",
     "routing/services.ini",
     "routing/transformations.ini",

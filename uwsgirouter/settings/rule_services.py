@@ -10,7 +10,16 @@ from collections.abc import Iterator
 from uwsgirouter.settings.rows.routing import RULES
 from uwsgirouter.settings.settings import Settings
 
-_OF_RULES = ("honour-range", "mime-file", "alarm", "alarm-freq", "alarm-msg-size", "metric", "metric-threshold")
+_OF_RULES = (
+    "honour-range",
+    "mime-file",
+    "alarm",
+    "alarm-freq",
+    "alarm-msg-size",
+    "metric",
+    "metric-threshold",
+    "limit-keys",
+)
 _OF_ALARMS = ("alarm-freq", "alarm-msg-size")
 
 
