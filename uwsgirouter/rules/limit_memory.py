@@ -21,7 +21,7 @@ from uwsgirouter.model.counters import ROWS
 from uwsgirouter.model.holds import Holds
 from uwsgirouter.model.shelf import STRIPES, WAYS
 
-PATIENCE = 0.02
+PATIENCE = 0.05
 """Seconds that one waits for a lock at most."""
 REST = 1.0
 """Seconds in which a lock that was not had is not waited for."""
