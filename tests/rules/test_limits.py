@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import time
@@ -304,3 +305,18 @@ def test_a_holder_that_is_stopped_stops_nobody_and_a_dead_one_holds_nothing(memo
         os.waitpid(pid, 0)
     wait_until(lambda: locks.enter(5), 10, "the lock is free")
     locks.leave(5)
+
+
+def test_the_memory_outlives_the_program_that_made_it(memory: LimitMemory) -> None:
+    assert memory.buckets.take(b"l", b"k", Rate(10**15, 1), 1) <= 0
+    own = memory.holds(1)
+    own.take(b"l", b"k", 1)
+    rows = memory.handed(os.dup)
+    other = LimitMemory.inherited(json.loads(json.dumps(rows)))
+    assert other is not None
+    assert other.buckets.take(b"l", b"k", Rate(10**15, 1), 1) > 0
+    assert other.holds(2).count(b"l", b"k") == 1
+    other.release_row(1)
+    assert own.count(b"l", b"k") == 0
+    other.close()
+    assert LimitMemory.inherited({**memory.handed(os.dup), "shape": [1, 2, 3]}) is None

@@ -210,13 +210,21 @@ def test_nothing_is_left_over_after_many_requests(place: Place) -> None:
 
 def test_a_line_is_bounded_and_moves(line: Place) -> None:
     with line.inside("/line", "k", 1) as (first,), ExitStack() as stack:
-        waiting = [stack.enter_context(line.begin("/line", "k")) for _ in range(3)]
-        wait_until(lambda: line.ask("/line", "k").status == 429, 20, "the line is full")
+        waiting = full(line, stack, "k")
         assert line.ask("/quick", "k").status == 204, "nobody else waits"
         assert not any(answered(client) for client in waiting)
         line.gates.open(b"k")
         assert [client.reply().status for client in (first, *waiting)] == [200] * 4
     assert line.gates.most[b"k"] == 1
+
+
+def full(line: Place, stack: ExitStack, key: str) -> list[Client]:
+    """Ask until the line is full; those who wait in it."""
+    clients = [stack.enter_context(line.begin("/line", key)) for _ in range(4)]
+    wait_until(lambda: any(answered(client) for client in clients), 20, "one is too many")
+    (refused,) = [client for client in clients if answered(client)]
+    assert refused.reply().status == 429
+    return [client for client in clients if client is not refused]
 
 
 def test_who_waits_too_long_is_refused(line: Place) -> None:
@@ -230,9 +238,7 @@ def test_who_waits_too_long_is_refused(line: Place) -> None:
 
 def test_who_goes_away_while_it_waits_leaves_the_line(line: Place) -> None:
     with line.inside("/line", "left", 1) as (first,), ExitStack() as stack:
-        waiting = [stack.enter_context(line.begin("/line", "left")) for _ in range(3)]
-        wait_until(lambda: line.ask("/line", "left").status == 429, 20, "the line is full")
-        for client in waiting:
+        for client in full(line, stack, "left"):
             client.reset()
         line.gates.open(b"left")
         assert first.reply().status == 200
