@@ -8,10 +8,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from tests.cache.made import PROJECT, spec
 from tests.servers import Redis, Servers, free_port, wait_until
@@ -277,6 +282,42 @@ def test_a_unix_socket_and_a_password(started: Servers, made: Made, tmp_path: Pa
     assert "wrong" not in "".join(wrong.said)
     with pytest.raises(CacheTrouble):
         wrong.cache.check()
+
+
+def test_over_tls_the_certificate_is_checked(started: Servers, made: Made, tmp_path: Path) -> None:
+    certificate, key, port = tmp_path / "cert.pem", tmp_path / "key.pem", free_port()
+    certify(certificate, key)
+    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate)]
+    started.daemon(Redis, "--tls-port", str(port), "--tls-auth-clients", "no", *files)
+    known = made(url=f"rediss://localhost:{port}/1?ssl_ca_certs={certificate}")
+    assert known.cache.update(b"k", b"v")
+    assert known.cache.get(b"k") == b"v"
+    unknown = made(url=f"rediss://localhost:{port}/1")
+    assert unknown.cache.get(b"k") is None
+    assert unknown.cache.is_away
+    assert "certificate" in "".join(unknown.said).lower()
+
+
+def certify(certificate: Path, key: Path) -> None:
+    """A certificate for localhost that nobody else has signed."""
+    private = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(timezone.utc)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(private, hashes.SHA256())
+    )
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    forms = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.write_bytes(private.private_bytes(serialization.Encoding.PEM, *forms))
 
 
 def test_it_opens_without_its_server(made: Made) -> None:

@@ -27,6 +27,9 @@ FAILURES: tuple[type[BaseException], ...] = (redis.ConnectionError, redis.Timeou
 CLOSED: tuple[type[BaseException], ...] = (redis.ConnectionError, ConnectionError)
 """Those of them that a connection has which the server closed while it lay idle."""
 
+_GONE = -2
+"""What is left of the life of an item that is not there, perhaps since a moment ago."""
+
 NUMBER = 8
 TRIES = 200
 PAGE = 1000
@@ -81,22 +84,22 @@ def refusable(call: Callable[[Client], T]) -> Callable[[Client], T]:
 
 def fetch(client: Client, key: bytes) -> tuple[bytes, int] | None:
     """The value and the milliseconds that it still lives, 0 for ever; None: there is none."""
-    both = client.pipeline(transaction=True)
+    both = client.pipeline(transaction=False)
     both.get(key)
     both.pttl(key)
     value, left = both.execute()
-    return None if value is None else (value, max(0, left))
+    return None if value is None or left == _GONE else (value, max(0, left))
 
 
 def fetch_all(client: Client, keys: Sequence[bytes]) -> list[tuple[bytes, int] | None]:
     """The same of several."""
-    several = client.pipeline(transaction=True)
+    several = client.pipeline(transaction=False)
     for key in keys:
         several.get(key)
         several.pttl(key)
     found = several.execute(raise_on_error=False)
     return [
-        (value, max(0, left)) if isinstance(value, bytes) and isinstance(left, int) else None
+        (value, max(0, left)) if isinstance(value, bytes) and isinstance(left, int) and left != _GONE else None
         for value, left in zip(found[::2], found[1::2], strict=True)
     ]
 
