@@ -43,6 +43,7 @@ THIRD_PARTY = {
     "psutil": {"master"},
     "dns": {"master/lookup.py"},
     "cryptography": {"protocol/signing.py"},
+    "redis": {"cache/link.py"},
     "maxminddb": {"rules/variables/geoip.py"},
     "ldap3": {"rules/directory.py"},
     "pyrad": {"rules/radius.py"},

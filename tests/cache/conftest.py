@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.cache.made import Child
+from tests.servers import Servers
 
 
 @pytest.fixture(autouse=True)
@@ -15,3 +16,13 @@ def children() -> Iterator[None]:
     yield
     for child in list(Child.started):
         child.kill()
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Servers]:
+    """What the module's tests share; stopped after the last of them."""
+    servers = Servers()
+    try:
+        yield servers
+    finally:
+        servers.close()

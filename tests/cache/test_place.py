@@ -242,3 +242,24 @@ def test_another_user_s_workers(said: list[str]) -> None:
     assert {os.stat(path).st_uid for path in every} == {0}
     assert os.stat(place.path).st_mode & 0o777 == 0o700
     place.remove()
+
+
+def test_the_password_of_a_server_is_for_the_caches_user_alone(memory: Path, said: list[str]) -> None:
+    place = Place(said.append)
+    directory = place.prepare(None, None)
+    far = spec("far", 0, url="redis://me:s3cret@h:1/2")
+    place.settle("router.conf", [far], None, None)
+    about = Path(place.path) / "router.json"
+    assert "s3cret" not in about.read_text()
+    assert "redis://h:1/2" in about.read_text()
+    (kept,) = [path for path in Path(directory).iterdir() if "s3cret" in path.read_text()]
+    assert kept.stat().st_mode & 0o777 == 0o600
+    (found,) = running()
+    assert found.caches == (far,)
+    kept.unlink()
+    (found,) = running()
+    assert found.caches[0].url == "redis://h:1/2"
+    place.settle("router.conf", [], None, None)
+    assert os.listdir(directory) == []
+    assert said == []
+    place.remove()

@@ -12,7 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import Process, Servers, announce, answer, fetch, free_port, free_udp_port, is_listening, wait_until
+from tests.servers import (
+    Process,
+    Redis,
+    Servers,
+    announce,
+    answer,
+    fetch,
+    free_port,
+    free_udp_port,
+    is_listening,
+    local,
+    wait_until,
+)
 from tests.servers.programs import ROUTER_COMMAND, environment, program
 from uwsgirouter.settings.table import OPTIONS
 
@@ -74,6 +86,7 @@ USED_ELSEWHERE = {
     "routing/gzip-and-cache.ini",
     "routing/gzip-and-chunked.ini",
     "routing/gzip.ini",
+    "routing/limits.ini",
     "routing/manual.ini",
     "routing/services.ini",
     "routing/stores.ini",
@@ -85,6 +98,7 @@ USED_ELSEWHERE = {
 USED_HERE = {
     "nginx.conf.example",
     "router.conf",
+    "shared-cache/router.ini",
     "subscriptions.conf",
     "supervisord.conf",
     "systemd/uwsgirouter.service",
@@ -139,6 +153,26 @@ def test_router_conf(servers: Servers, filled: Filled) -> None:
     assert router.address == filled.router
     serve_through(servers, filled)
     assert len(router.wait_for_workers(2)) == 2
+
+
+def test_shared_cache(servers: Servers, filled: Filled) -> None:
+    """Two routers; what is set in one is known to the other."""
+    redis = servers.daemon(Redis)
+    text = filled.text("shared-cache/router.ini").replace("127.0.0.1:6379", redis.address)
+    other = local()
+    one, _ = servers.router(config=text), servers.router(config=text.replace(filled.router, other))
+    node = servers.node(answer(b"served"))
+    command = [sys.executable, "-m", "uwsgirouter.control", "cache", "--router", str(one.pid)]
+    subprocess.run([*command, "set", "a.example", node.address], check=True, timeout=60, env=environment(None))
+    assert [fetch(address).body for address in (filled.router, other)] == [b"served"] * 2
+    done = subprocess.run(
+        [*command[:-2], "--router", str(one.pid), "--cache", "counts", "get", "a.example"],
+        capture_output=True,
+        timeout=60,
+        env=environment(None),
+        check=True,
+    )
+    assert done.stdout == (2).to_bytes(8, "little") + b"\n"
 
 
 def check(path: Path) -> subprocess.CompletedProcess[str]:

@@ -246,3 +246,13 @@ def test_stores(servers: Servers, project: Path) -> None:
         store.stop()
         assert site.get(path, Host="host")[::2] == (200, body)
         assert len(site.asked) == 2
+
+
+def test_limits(servers: Servers, project: Path) -> None:
+    site = Site(servers, project, "limits.ini")
+    answers = [site.get("/login") for _ in range(6)]
+    assert [status for status, _, _ in answers] == [200] * 5 + [429]
+    assert 1 <= int(answers[5][1]["Retry-After"]) <= 12
+    assert [headers["RateLimit-Limit"] for _, headers, _ in answers] == ["100"] * 5 + ["5"]
+    assert [site.get(path)[0] for path in ("/search", "/search", "/report", "/static/x")] == [200] * 4
+    site.logged("(log_only: it goes on)")

@@ -20,6 +20,7 @@ from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.protocol.packet import decode_vars, encode_packet
 from uwsgirouter.rules.base import Broken, ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange
+from uwsgirouter.rules.host import Waiting
 from uwsgirouter.rules.response import Stage
 from uwsgirouter.rules.service import Service, ServiceDown, Timing
 from uwsgirouter.rules.table import Table
@@ -43,6 +44,8 @@ class PlayHost:
     pages: bool = True
     caches: Any = None
     metrics: Any = None
+    buckets: Any = None
+    holds: Any = None
     time: float = 1_700_000_000.0
     lines: list[str] = field(default_factory=list)
     alarms: list[tuple[str, bytes]] = field(default_factory=list)
@@ -80,6 +83,10 @@ class PlayHost:
 
     def aside(self, call: Callable[[], T]) -> T:
         return call()
+
+    def stand(self, waiting: Waiting, key: bytes) -> int:
+        """Without a line: nothing else goes on meanwhile."""
+        return self.holds.take(waiting.limit, key, waiting.most)  # type: ignore[no-any-return]
 
     def ask(self, service: Service[C], call: Callable[[C], T], once: bool = False) -> T:
         """A new connection for each call, without a thread."""
@@ -149,6 +156,8 @@ class Playground:
     def __init__(self, rules: str, host: PlayHost | None = None) -> None:
         self.host = host or PlayHost()
         self.warnings: list[str] = []
+        self.ends = True
+        """Whether a request is over when it is answered; else the test says so, by ``reply.exchange.release()``."""
         self.settings = Settings.listed(_lines(rules), "rules")
         table = Table.build(self.settings, self.warnings.append)
         assert table is not None, "there is no rule"
@@ -186,12 +195,14 @@ class Playground:
             if response.wanted:
                 response.feed_end()
         elif response.stage is Stage.NOTHING:
-            response.fail(exchange.cause if exchange.broken else Cause.RULE_BREAK)
+            response.fail(exchange.cause if exchange.broken else Cause.RULE_BREAK, detail=exchange.broken)
         else:
             response.complete()
         _take(exchange, out)
         response.finish()
         _take(exchange, out)
+        if self.ends:
+            exchange.release()
         asked = verdict is not Verdict.BREAK or exchange.target is not None
         return Reply(b"".join(out), exchange, verdict, asked, self.host.lines[before:])
 

@@ -26,6 +26,7 @@ from tests.servers.services import Memcached, Redis
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.specs import cache_specs
 from uwsgirouter.rules import parts
+from uwsgirouter.rules.limit_memory import LimitMemory
 from uwsgirouter.rules.metric_memory import MetricMemory
 from uwsgirouter.settings.metering import metrics
 
@@ -133,12 +134,15 @@ def test_an_example(
     play = Playground(addresses.put(example.rules), host)
     memory = MetricMemory()
     host.metrics = memory.configure(metrics(play.settings))
+    limits = LimitMemory(1024)
+    host.buckets, host.holds = limits.buckets, limits.holds(0)
     host.caches = Caches(cache_specs(play.settings), str(tmp_path))
     try:
         follow(example.steps, play)
     finally:
         del host.metrics
         memory.close()
+        limits.close()
         host.caches.close()
     assert not play.warnings
 

@@ -15,6 +15,7 @@ from struct import Struct
 import lmdb
 
 from uwsgirouter.cache.access import Access, CacheFull, CacheTrouble
+from uwsgirouter.cache.base import NamedCache, quotient, wrapped
 from uwsgirouter.cache.environment import File
 from uwsgirouter.cache.item import HEADER, KEY_MOST, Item, handle_of, unpack_header
 from uwsgirouter.cache.loading import Loading, pending, settle, undo
@@ -28,7 +29,7 @@ _NUMBER = Struct("<q")
 _MODIFIED = b"modified"
 
 
-class Cache:
+class Cache(NamedCache):
     """``spec`` says what it takes. Keys and values are bytes, durations seconds, 0 for as long as the cache says."""
 
     def __init__(self, spec: CacheSpec, file: File, say: Callable[[str], None], clock: Callable[[], float]) -> None:
@@ -144,7 +145,7 @@ class Cache:
 
     def div(self, key: bytes, by: int = 2, expires: int = 0) -> bool:
         """Divide (towards zero; by zero it gives 0), as :meth:`inc` adds."""
-        return self._calculate(key, lambda number: _quotient(number, by), expires)
+        return self._calculate(key, lambda number: quotient(number, by), expires)
 
     def load(self, items: Iterable[tuple[bytes, bytes]], expires: int = 0, replacing_all: bool = False) -> int:
         """Add or replace many in one step, or none; how many. ``replacing_all``: nothing else stays.
@@ -278,7 +279,7 @@ class Cache:
                 return False
             number = self.spec.math_initial if old is None else _NUMBER.unpack(old.value)[0]
             ends = self._ends(expires) if old is None else old.ends
-            return self._put(txn, key, _NUMBER.pack(_wrapped(step(number))), ends, replacing=True)
+            return self._put(txn, key, _NUMBER.pack(wrapped(step(number))), ends, replacing=True)
 
         return self._takes(key, bytes(_NUMBER.size)) and self._access.attempt(action, False)
 
@@ -334,15 +335,3 @@ class Cache:
         item = self._access.look(lambda txn: self._live(txn, handle_of(key)), None)
         self._row[Count.MISSES if item is None else Count.HITS] += 1
         return None if item is None else item.value
-
-
-def _wrapped(number: int) -> int:
-    """As a signed number of 64 bits, which goes round at its ends."""
-    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
-
-
-def _quotient(number: int, by: int) -> int:
-    if by == 0:
-        return 0
-    size = abs(number) // abs(by)
-    return size if (number < 0) == (by < 0) else -size

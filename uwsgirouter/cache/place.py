@@ -7,7 +7,7 @@ starts. Only the master makes and removes it. Invariant: nothing is ever removed
 
     uwsgirouter.run-PID-XXXXXXXX/   0700, or 0711 when the workers are another user
         lock                        locked by the router
-        router.json
+        router.json             for everybody
         caches/                     0700, of the workers' user
 """
 
@@ -22,12 +22,13 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from uwsgirouter.cache.environment import delete_files
 from uwsgirouter.cache.specs import SUFFIXES, CacheSpec, file_of
 from uwsgirouter.errors import BootError
+from uwsgirouter.settings.caching import shown_url
 
 MEMORY = "/dev/shm"
 PREFIX = "uwsgirouter.run-"
@@ -35,6 +36,8 @@ USER_LOCK = "user"
 """A file beside the caches, for locks of the router's scripts."""
 _LOCK = "lock"
 _ABOUT = "router.json"
+_URLS = "urls.json"
+"""A file beside the caches, for what caches on other servers are asked with."""
 _CACHES = "caches"
 _KEEP = -1
 
@@ -86,10 +89,12 @@ class Place:
         if not self.path:
             return
         try:
-            self._own(user, group)
             self._tell(source, specs)
+            self._own(user, group)
             wanted = {file_of(spec, self.directory) for spec in specs if not spec.store}
             wanted.add(os.path.join(self.directory, USER_LOCK))
+            if any(spec.url for spec in specs):
+                wanted.add(os.path.join(self.directory, _URLS))
             for name in os.listdir(self.directory):
                 path = os.path.join(self.directory, name)
                 if not any(path.removesuffix(suffix) in wanted for suffix in SUFFIXES):
@@ -146,10 +151,11 @@ class Place:
         about = {"pid": os.getpid(), "source": source, "caches": [asdict(spec) for spec in specs]}
         for spec in about["caches"]:  # type: ignore[attr-defined]
             spec["store"] = spec["store"] and os.path.abspath(spec["store"])
-        temporary = os.path.join(self.path, f"{_ABOUT}.new")
-        with open(temporary, "w", encoding="ascii") as file:
-            json.dump(about, file)
-        os.replace(temporary, os.path.join(self.path, _ABOUT))
+            spec["url"] = spec["url"] and shown_url(spec["url"])  # everybody may read this; a URL may have a password
+        _write(os.path.join(self.path, _ABOUT), about, 0o644)
+        urls = {spec.name: spec.url for spec in specs if spec.url}
+        if urls:
+            _write(os.path.join(self.directory, _URLS), urls, 0o600)
 
 
 def running() -> list[Running]:
@@ -211,9 +217,31 @@ def _seized(path: str) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def _write(path: str, about: dict[str, Any], mode: int) -> None:
+    """A file that is there as a whole, or not changed."""
+    temporary = f"{path}.new"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    with open(descriptor, "w", encoding="ascii") as file:
+        json.dump(about, file)
+    os.replace(temporary, path)
+
+
+def _urls(path: str) -> dict[str, Any]:
+    """By cache; none when we may not know them."""
+    try:
+        with open(path, encoding="ascii") as file:
+            found: dict[str, Any] = json.load(file)
+            return found
+    except OSError:
+        return {}
+
+
 def _read(path: str) -> Running:
     """What a place says. Raises whatever comes of a file that has not our form: it may be anybody's."""
     with open(os.path.join(path, _ABOUT), encoding="ascii") as file:
         about = json.load(file)
     specs = tuple(CacheSpec(**spec) for spec in about["caches"])
+    if any(spec.url for spec in specs):
+        urls = _urls(os.path.join(path, _CACHES, _URLS))
+        specs = tuple(replace(spec, url=str(urls.get(spec.name, spec.url))) for spec in specs)
     return Running(path, int(about["pid"]), str(about["source"]), specs, os.lstat(path).st_uid == os.geteuid())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from uwsgirouter.cache.cache import Cache
+from uwsgirouter.cache.base import NamedCache
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.settings.settings import Settings
 
@@ -53,7 +53,7 @@ class Upkeep:
                 self._say(f"cache {cache.spec.name}: what a failed reload had set is undone")
         return all(settled)
 
-    def _sweep(self, cache: Cache) -> None:
+    def _sweep(self, cache: NamedCache) -> None:
         cache.check_readers()
         if not self._sweeps or cache.spec.no_expire or cache.spec.lazy_expire:
             return
@@ -64,5 +64,5 @@ class Upkeep:
             self._say(f'freed {freed} items for cache "{cache.spec.name}"')
 
     @staticmethod
-    def _syncs(cache: Cache) -> bool:
+    def _syncs(cache: NamedCache) -> bool:
         return bool(cache.spec.store and cache.spec.store_sync)

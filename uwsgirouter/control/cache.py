@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from uwsgirouter.cache.access import CacheFull, CacheTrouble
-from uwsgirouter.cache.cache import Cache
+from uwsgirouter.cache.base import NamedCache
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.environment import Role
 from uwsgirouter.cache.place import Running, running
@@ -75,6 +75,7 @@ def _run(options: argparse.Namespace) -> Exit:
         raise Failure(Exit.NOT_FOUND, f"{_label(router)} has no cache {options.cache!r}; there are: {names}")
     caches = _open(router, (spec,))
     try:
+        _reach(caches.named(spec.name))
         return _ACTIONS[options.action](caches.named(spec.name), options)
     finally:
         caches.close()
@@ -106,7 +107,15 @@ def _open(router: Running, specs: tuple[CacheSpec, ...]) -> Caches:
         raise Failure(Exit.NO_CONNECTION, str(error)) from None
 
 
-def _get(cache: Cache, options: argparse.Namespace) -> Exit:
+def _reach(cache: NamedCache) -> None:
+    """Raises :class:`Failure` when it is on a server that does not answer."""
+    try:
+        cache.check()
+    except CacheTrouble as error:
+        raise Failure(Exit.NO_CONNECTION, str(error)) from None
+
+
+def _get(cache: NamedCache, options: argparse.Namespace) -> Exit:
     value = cache.get(_bytes(options.key))
     if value is None:
         raise Failure(Exit.NOT_FOUND, f"{cache.spec.name} has no {options.key}")
@@ -114,26 +123,26 @@ def _get(cache: Cache, options: argparse.Namespace) -> Exit:
     return Exit.OK
 
 
-def _set(cache: Cache, options: argparse.Namespace) -> Exit:
+def _set(cache: NamedCache, options: argparse.Namespace) -> Exit:
     _check(cache.spec, _bytes(options.key), _bytes(options.value))
     _load_into(cache, [(_bytes(options.key), _bytes(options.value))], options.expires)
     return Exit.OK
 
 
-def _delete(cache: Cache, options: argparse.Namespace) -> Exit:
+def _delete(cache: NamedCache, options: argparse.Namespace) -> Exit:
     if not cache.delete(_bytes(options.key)):
         raise Failure(Exit.NOT_FOUND, f"{cache.spec.name} has no {options.key}")
     return Exit.OK
 
 
-def _list(cache: Cache, options: argparse.Namespace) -> Exit:
+def _list(cache: NamedCache, options: argparse.Namespace) -> Exit:
     for key, value, _ in cache.items():
         if key.startswith(_bytes(options.prefix)):
             sys.stdout.buffer.write(key + b" " + value + b"\n")
     return Exit.OK
 
 
-def _load(cache: Cache, options: argparse.Namespace) -> Exit:
+def _load(cache: NamedCache, options: argparse.Namespace) -> Exit:
     text = _read(options.file)
     items: dict[bytes, tuple[int, bytes]] = {}
     problems = []
@@ -189,7 +198,7 @@ def _check(spec: CacheSpec, key: bytes, value: bytes) -> None:
         raise Failure(Exit.USAGE, f"a value of {spec.name} has 1 to {spec.value_most} bytes, this one {len(value)}")
 
 
-def _load_into(cache: Cache, items: list[tuple[bytes, bytes]], expires: int, replacing_all: bool = False) -> int:
+def _load_into(cache: NamedCache, items: list[tuple[bytes, bytes]], expires: int, replacing_all: bool = False) -> int:
     try:
         return cache.load(items, expires, replacing_all)
     except CacheFull as error:
@@ -204,6 +213,8 @@ def _stats(options: argparse.Namespace, router: Running) -> Exit:
         raise Failure(Exit.NOT_FOUND, f"{_label(router)} has no cache {options.cache!r}")
     caches = _open(router, specs)
     try:
+        for opened in caches:
+            _reach(opened)
         figures = [cache.stats() for cache in caches]
     finally:
         caches.close()
@@ -211,6 +222,12 @@ def _stats(options: argparse.Namespace, router: Running) -> Exit:
         print(json.dumps(figures, indent=1))
         return Exit.OK
     for cache in figures:
+        if "url" in cache:
+            print(
+                f"{cache['name']}: {cache['items']} items ({cache['expiring']} expire) on {cache['url']}, "
+                f"{cache['hits']} hits, {cache['miss']} misses, {cache['full']} times not written"
+            )
+            continue
         print(
             f"{cache['name']}: {cache['items']} of {cache['max_items']} items ({cache['expiring']} expire), "
             f"{cache['used_blocks']} of {cache['blocks']} blocks of {cache['blocksize']} bytes, {cache['hits']} hits, "

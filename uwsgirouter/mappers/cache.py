@@ -19,16 +19,22 @@ from uwsgirouter.model.node import Node
 class CacheMapper:
     """``find(key)`` over ``get(key) -> value | None``.
 
-    ``strip_port``: a key that is not there is tried without its port.
+    ``strip_port``: a key that is not there is tried without its port. ``waits``: ``get`` asks another server, and
+    yields: it is called by :meth:`ask` alone.
     """
 
-    def __init__(self, get: Callable[[bytes], bytes | None], nodes: DirectNodes, strip_port: bool) -> None:
+    def __init__(
+        self, get: Callable[[bytes], bytes | None], nodes: DirectNodes, strip_port: bool, waits: bool = False
+    ) -> None:
         self._get = get
         self._nodes = nodes
         self._strip_port = strip_port
+        self._waits = waits
 
     def find(self, key: bytes) -> Turns | None:
-        """The nodes of the item, or None: no item, or a name in it must be resolved. Raises BadTarget."""
+        """The nodes of the item, or None: no item, or :meth:`ask` must find it, or a name in it. Raises BadTarget."""
+        if self._waits:
+            return None
         value = self._value(key)
         return None if value is None else self._checked(key, value, self._nodes.of_target)
 

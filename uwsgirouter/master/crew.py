@@ -38,7 +38,7 @@ Become = Callable[[int, Generation, int, socket.socket, socket.socket], int]
 
 class Crew:
     """The processes of ``fleet``. ``become(number, generation, row, upper, lower)`` is the child's life and gives its
-    status; ``mercy()`` the seconds that the sessions of one that drains have."""
+    status; ``mercy()`` the seconds that the sessions of one that drains have; ``release(row)`` is told of the dead."""
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Crew:
         log: Log,
         become: Become,
         mercy: Callable[[], float],
+        release: Callable[[int], None],
     ) -> None:
         self.respawns = Respawns()
         self._fleet = fleet
@@ -60,6 +61,7 @@ class Crew:
         self._log = log
         self._become = become
         self._mercy = mercy
+        self._release_limits = release
 
     # -- starting ---------------------------------------------------------------------------------------------------
 
@@ -186,6 +188,7 @@ class Crew:
 
     def _release(self, row: int) -> None:
         self._counters.release_row(row, self._registrar.registry.numbers)
+        self._release_limits(row)
 
 
 def _fork_with_channel() -> tuple[socket.socket, socket.socket, int]:

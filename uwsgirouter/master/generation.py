@@ -17,6 +17,7 @@ from uwsgirouter.settings.settings import Settings
 
 if TYPE_CHECKING:
     from uwsgirouter.model.metrics import Metrics
+    from uwsgirouter.rules.limit_memory import LimitMemory
     from uwsgirouter.rules.table import Table
 
 
@@ -31,6 +32,8 @@ class Generation:
     target: int
     rules: Table | None = None
     """The internal routing, built before the workers are forked."""
+    limits: LimitMemory | None = None
+    """What rules count requests in; it is the same over reloads."""
     metrics: Metrics | None = None
     """The numbers that rules change; they are the same over reloads."""
     frozen: str = ""

@@ -70,6 +70,7 @@ def become_worker(
             metrics=generation.metrics,
             tallies=master.observed.tallies_of(settings, row),
             measures=master.observed.measures_of(settings, row),
+            limits=generation.limits,
         )
         return work(post)
     except BootError as error:

@@ -29,7 +29,9 @@ from uwsgirouter.settings.settings import Settings
 
 if TYPE_CHECKING:
     from uwsgirouter.model.metrics import Metrics
+    from uwsgirouter.rules.limit_memory import LimitMemory
     from uwsgirouter.rules.metric_memory import MetricMemory
+    from uwsgirouter.rules.table import Table
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Legacy:
     endpoints: Endpoints
     hosts: dict[str, list[str]]
     metrics: Rows | None
+    limits: Rows | None
 
 
 class Reload:
@@ -67,6 +70,7 @@ class Reload:
         self._log = log
         self._standing = Standing(source.environment, source.cwd)
         self._metric_memory: MetricMemory | None = None
+        self._limit_memory: LimitMemory | None = None
         self.current = self._generation(1, settings) if legacy is None else self._go_on(settings, legacy)
         self.incoming: Generation | None = None
         self._again = False
@@ -151,7 +155,8 @@ class Reload:
         rules = load_rules(settings, self._log.say)
         for line in rules.describe() if rules else ():
             self._log.line(line)
-        generation = Generation(index, settings, endpoints, names, workers, rules, self._metrics(settings))
+        limits, metrics = self._limits(settings, rules), self._metrics(settings)
+        generation = Generation(index, settings, endpoints, names, workers, rules, limits, metrics)
         generation.duties = [
             *duties_of(settings, endpoints, self._place, index > 1, self._want),
             *self._registrar.duties(generation),
@@ -168,7 +173,12 @@ class Reload:
                 from uwsgirouter.rules.metric_memory import MetricMemory
 
                 self._metric_memory = MetricMemory.inherited(legacy.metrics)
+            if legacy.limits is not None:
+                from uwsgirouter.rules.limit_memory import LimitMemory
+
+                self._limit_memory = LimitMemory.inherited(legacy.limits)
             generation.rules = load_rules(settings, self._log.say)
+            generation.limits = self._limits(settings, generation.rules)
             generation.metrics = self._metrics(settings)
             generation.duties = duties_of(settings, legacy.endpoints, self._place, True, self._want)
         except (ConfigError, BootError, OSError) as error:
@@ -179,6 +189,23 @@ class Reload:
     def handed_metrics(self, keep: Keep) -> Rows | None:
         """The memory of metrics, for the master that takes the place of this one."""
         return None if self._metric_memory is None else self._metric_memory.handed(keep)
+
+    def handed_limits(self, keep: Keep) -> Rows | None:
+        """The memory of limits, likewise."""
+        return None if self._limit_memory is None else self._limit_memory.handed(keep)
+
+    def _limits(self, settings: Settings, rules: Table | None) -> LimitMemory | None:
+        """Raises BootError. What was counted before goes on to count."""
+        if rules is None or not rules.limits:
+            return None
+        from uwsgirouter.rules.limit_memory import LimitMemory
+
+        try:
+            if self._limit_memory is None:
+                self._limit_memory = LimitMemory(settings.number("limit-keys"))
+        except OSError as error:
+            raise BootError(f"no memory for limits: {error.strerror}") from error
+        return self._limit_memory
 
     def _metrics(self, settings: Settings) -> Metrics | None:
         """Raises BootError. A metric that was there before goes on."""
@@ -193,6 +220,11 @@ class Reload:
             return self._metric_memory.configure(metrics(settings))
         except (OSError, OverflowError) as error:
             raise BootError(f"metric: {error}") from error
+
+    def release_row(self, row: int) -> None:
+        """The worker of that row is dead: what it held for limits is free."""
+        if self._limit_memory is not None:
+            self._limit_memory.release_row(row)
 
     def _want(self, reason: str) -> None:
         self.wish = reason

@@ -108,6 +108,7 @@ class Supervisor:
             log,
             partial(become_worker, self),
             lambda: self.settings.seconds("reload-mercy"),
+            lambda row: self.reload.release_row(row),
         )
         self.attendants = Attendants(
             self.attention.others, log, lambda duty, upper, lower: become_attendant(self, duty, upper, lower)

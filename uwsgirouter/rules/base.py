@@ -96,6 +96,8 @@ class Place(Protocol):
     where: str
     """``router.conf:12``."""
     settings: Settings
+    rule: bytes
+    """The rule, as it was written."""
 
     def template(self, text: bytes) -> Expand:
         """``text`` with $0..$9 and ${...}. Raises :class:`BadRule` for a variable function that nobody knows."""
@@ -116,6 +118,9 @@ class Place(Protocol):
 
     def scripts(self) -> None:
         """What is built here calls functions of the operator's scripts: workers then run the scripts, too."""
+
+    def limits(self) -> None:
+        """What is built here counts in the memory that all workers share for limits."""
 
     def variable(self, name: bytes) -> None:
         """What is built here looks at this variable (``exchange.variable(name)``): it is then found in one walk with

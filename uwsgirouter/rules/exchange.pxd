@@ -6,7 +6,7 @@ cdef class Exchange:
     cdef public bytes packet
     cdef public dict subjects, logvars, collected
     cdef public int changes, depth, running
-    cdef object _response, _uuid
+    cdef object _response, _uuid, _held
     cdef bytes _origin
     cdef dict _came, _known, _all
 

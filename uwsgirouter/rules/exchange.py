@@ -65,6 +65,7 @@ class Exchange:
     __slots__ = (
         "_all",
         "_came",
+        "_held",
         "_known",
         "_origin",
         "_response",
@@ -135,6 +136,7 @@ class Exchange:
         self.collected: dict[bytes, bytes] = {}
         """Variables made of response headers; not sent to a node."""
         self._uuid = ""
+        self._held: list[Callable[[], None]] | tuple[()] | None = None
 
     @property
     def response(self) -> Response:
@@ -147,6 +149,26 @@ class Exchange:
     def has_response(self) -> bool:
         """Whether anybody has asked for :attr:`response`."""
         return self._response is not None
+
+    @property
+    def holds(self) -> bool:
+        """Whether somebody is to be told that the request is over."""
+        return bool(self._held)
+
+    def hold(self, release: Callable[[], None]) -> None:
+        """Have ``release`` called when the request is over, whatever became of it; now, if it is."""
+        if self._held is None:
+            self._held = [release]
+        elif isinstance(self._held, list):
+            self._held.append(release)
+        else:
+            release()
+
+    def release(self) -> None:
+        """The request is over: tell those who wanted to know, once."""
+        held, self._held = self._held, ()
+        for release in held or ():
+            release()
 
     def let_go(self) -> None:
         """The request is over: exchange and response need not wait for the garbage collector."""

@@ -7,15 +7,30 @@ their own. Calls that may wait are only made by parts that said so (``waits``), 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from uwsgirouter.cache.caches import Caches
+from uwsgirouter.model.buckets import Buckets
+from uwsgirouter.model.holds import Holds
 from uwsgirouter.model.metrics import Metrics
 from uwsgirouter.rules.program import Program
 from uwsgirouter.rules.service import Service
 
 C = TypeVar("C")
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """How requests of a key wait for others of it to end: ``places`` in the line, for all workers, ``patience`` in
+    seconds.
+    """
+
+    limit: bytes
+    most: int
+    places: int
+    patience: int
 
 
 class Host(Protocol):
@@ -34,6 +49,17 @@ class Host(Protocol):
     @property
     def metrics(self) -> Metrics | None:
         """The metrics that all workers share, None when none is configured."""
+
+    @property
+    def buckets(self) -> Buckets | None:
+        """What ``limit`` counts with, over all workers; None when no rule does."""
+
+    @property
+    def holds(self) -> Holds | None:
+        """What ``concurrency`` counts with, over all workers; None when no rule does."""
+
+    def stand(self, waiting: Waiting, key: bytes) -> int:
+        """Stand in the line of ``key`` until one of its requests ends: as :meth:`Holds.take`. May wait."""
 
     def aside(self, call: Callable[[], T]) -> T:
         """Run ``call`` in a thread, and wait for it: for what takes long and needs no more than the processor. May

@@ -38,6 +38,8 @@ class Needs:
     """Whether a transformation may wait."""
     scripts: bool = False
     """Whether functions of the operator's scripts may be called."""
+    limits: bool = False
+    """Whether anything counts in the memory for limits."""
     notes: dict[str, list[str]] = field(default_factory=dict)
     """What is worth a line at start, and the places that it is about."""
 
@@ -56,6 +58,8 @@ class RulePlace:
     labels: dict[bytes, int] = field(default_factory=dict)
     """The labels of the chain, with their numbers."""
     groups: bool = True
+    rule: bytes = b""
+    """As it was written."""
 
     def template(self, text: bytes) -> Expand:
         """``text`` with $0..$9 and ${...}. Raises :class:`BadRule`."""
@@ -109,6 +113,10 @@ class RulePlace:
     def scripts(self) -> None:
         """Say that what is built here calls functions of scripts."""
         self.needs.scripts = True
+
+    def limits(self) -> None:
+        """Say that what is built here counts in the memory for limits."""
+        self.needs.limits = True
 
     def variable(self, name: bytes) -> None:
         """Say that the part looks at this variable: it is then found in the same walk as the others."""

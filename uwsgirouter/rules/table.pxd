@@ -20,7 +20,7 @@ cdef class Chain:
 
 cdef class Table:
     cdef tuple _chains
-    cdef public object wanted, headers, scripts, notices
+    cdef public object wanted, headers, limits, scripts, notices
     cdef public bint answers, transforms_wait
 
     @cython.locals(chain=Chain)

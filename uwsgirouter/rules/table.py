@@ -36,6 +36,9 @@ _FINAL = ChainName.FINAL
 _NEXT, _CONTINUE, _BREAK, _GOTO = Verdict.NEXT, Verdict.CONTINUE, Verdict.BREAK, Verdict.GOTO
 _FORWARD = b'[uwsgi-route] ERROR "goto" instruction can only jump forward (check your label !!!)'
 
+_EVERYDAY = (Cause.NO_FILE, Cause.LIMITED)
+"""What clients cause as often as they like; the line about the request tells it."""
+
 _NO_TEXTS: list[bytes | None] = [None] * len(NAMES)
 
 Search = Callable[[bytes], "re.Match[bytes] | None"]
@@ -72,7 +75,7 @@ class Chain:
 class Table:
     """See the module. Made by :meth:`build`."""
 
-    __slots__ = ("_chains", "answers", "headers", "notices", "scripts", "transforms_wait", "wanted")
+    __slots__ = ("_chains", "answers", "headers", "limits", "notices", "scripts", "transforms_wait", "wanted")
 
     def __init__(self, chains: dict[ChainName, Chain], needs: Needs, headers: Collected) -> None:
         self._chains = tuple(chains[name] for name in ChainName)
@@ -84,6 +87,8 @@ class Table:
         """Whether rules call functions of scripts, which each worker then has to run."""
         self.transforms_wait = needs.transforms_wait
         """Whether a body on its way to the client may wait for a transformation."""
+        self.limits = needs.limits
+        """Whether rules count in the memory for limits."""
         self.notices = tuple(f"{text} ({', '.join(places)})" for text, places in needs.notes.items())
         """Lines for the start."""
         later = (ChainName.ERROR, ChainName.RESPONSE, ChainName.FINAL)
@@ -229,7 +234,7 @@ def _broken(step: Step, exchange: Exchange, reason: str) -> Verdict:
     exchange.broken = reason
     if exchange.steps is not None:
         exchange.steps.step(f"{step.rule.where}: {step.rule}: failed: {reason}")
-    if exchange.cause is not Cause.NO_FILE:  # clients ask for what is not there as often as they like
+    if exchange.cause not in _EVERYDAY:
         exchange.host.complain(f"{step.rule.where}: {step.rule}: {reason}".encode("utf-8", "surrogateescape"))
     return _BREAK
 
@@ -265,6 +270,7 @@ class _Building:
         for position, rule in enumerate(rules):
             say = partial(self._say, rule)
             place = RulePlace(name, position, rule.where, self.settings, self.parts, self.needs, say, labels)
+            place.rule = str(rule).encode("utf-8", "surrogateescape")
             try:
                 steps.append(_step(rule, place))
             except BadRule as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from uwsgirouter.cache.cache import Cache
+from uwsgirouter.cache.base import NamedCache
 from uwsgirouter.cache.caches import Caches
 
 Bytes = str | bytes
@@ -89,7 +89,7 @@ class CacheCalls:
         found = self._find(cache)
         return None if found is None else found.div(plain(key), whole(by), whole(expires)) or None
 
-    def _find(self, name: str) -> Cache | None:
+    def _find(self, name: str) -> NamedCache | None:
         if not isinstance(name, str):
             raise TypeError(f"the name of a cache is a str, not {name!r}")
         if "@" in name:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from uwsgirouter.cache.caches import Caches
+from uwsgirouter.cache.caches import Caches, Elsewhere
 from uwsgirouter.cache.environment import Role
 from uwsgirouter.cache.specs import cache_specs
 from uwsgirouter.cache.upkeep import Upkeep
@@ -44,7 +44,10 @@ def keep(
 
     ``wait(seconds)`` waits so long (None: as long as it takes) and says whether to go on. Raises BootError.
     """
-    caches = Caches(cache_specs(settings), directory, log.say, Role.KEEPER) if has_caches(settings) else None
+    caches = None
+    if has_caches(settings):
+        elsewhere = Elsewhere.of(settings)
+        caches = Caches(cache_specs(settings), directory, log.say, Role.KEEPER, elsewhere=elsewhere)
     try:
         run_scripts(settings, caches, log, is_reload)
     except ScriptError as error:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from types import ModuleType, TracebackType
 
-from uwsgirouter.cache.cache import Cache
+from uwsgirouter.cache.base import NamedCache
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.errors import BootError
 from uwsgirouter.log import Log
@@ -143,12 +143,12 @@ def _add_items(settings: Settings, caches: Caches, log: Log) -> None:
             _store(cache, key, os.fsencode(value or ""), "[cache]", log)
 
 
-def _wanted(caches: Caches, name: str) -> Iterator[Cache]:
+def _wanted(caches: Caches, name: str) -> Iterator[NamedCache]:
     """The cache of that name; all of them for none."""
     return (cache for cache in caches if name in ("", cache.spec.name))
 
 
-def _store(cache: Cache, text: str, value: bytes, label: str, log: Log) -> None:
+def _store(cache: NamedCache, text: str, value: bytes, label: str, log: Log) -> None:
     key, name = os.fsencode(text), cache.spec.name
     if cache.set(key, value):
         log.line(f'{label} stored "{text}" in "{name}"')

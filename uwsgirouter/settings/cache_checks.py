@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.settings.caching import CacheSpec, ignored_keys, named, read_specs
 from uwsgirouter.settings.settings import Settings
 
+_LIBRARY = "redis"
 _USE = "fastrouter-use-cache"
 FILLERS = ("add-cache-item", "load-file-in-cache", "load-file-in-cache-gzip")
+_STALE = "cache-stale"
 _OF_CACHE = ("cache-blocksize", "cache-store", "cache-use-last-modified")
 _OF_ANY = ("cache-store-sync", "cache-no-expire", "cache-expire-freq", "cache-report-freed-items")
 
@@ -40,6 +43,10 @@ def cache_faults(settings: Settings) -> Iterator[ConfigError]:
     yield from errors
     if errors:
         return
+    for spec in specs:
+        if spec.url and find_spec(_LIBRARY) is None:
+            wanted = f"cache {spec.name} is on {spec.server}"
+            yield ConfigError(f"{wanted}, which needs redis: pip install 'uwsgirouter[redis]'", spec.where)
     yield from _use_cache(settings, specs)
     for name in FILLERS:
         for index, text in enumerate(settings.texts(name)):
@@ -55,6 +62,9 @@ def cache_notices(settings: Settings) -> Iterator[str]:
         if ignored:
             where = settings.where("cache2", index)
             yield f"{where}: {' and '.join(ignored)} of cache2 mean nothing here (keys are kept sorted, not hashed)"
+    specs, _ = read_specs(settings)
+    if settings.is_set(_STALE) and not any(spec.url for spec in specs):
+        yield f"{_STALE} ({settings.where(_STALE)}) does nothing without a cache on Redis (url=)"
     if settings.is_set("cache"):
         return
     for names, missing in ((_OF_CACHE, "the cache option"), (() if settings.is_set("cache2") else _OF_ANY, "a cache")):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from uwsgirouter.errors import ConfigError
 from uwsgirouter.settings.judge import raise_all
@@ -32,6 +33,7 @@ class CacheSpec:
 
     ``bitmap``: a value may take several blocks. ``expires``: the life of items that are set without one, 0 is for ever.
     ``store``: the file of a cache that lasts, empty for one in memory; ``store_sync`` 0 leaves writing to the kernel.
+    ``url``: the Redis server that has the items, with what it is to be asked with; empty: they are on this machine.
     """
 
     name: str
@@ -52,7 +54,13 @@ class CacheSpec:
     lastmod: bool = False
     math_initial: int = 0
     expires: int = 0
+    url: str = ""
     where: str = ""
+
+    @property
+    def server(self) -> str:
+        """The Redis server as logs may name it: without passwords."""
+        return shown_url(self.url)
 
     @property
     def value_most(self) -> int:
@@ -136,6 +144,8 @@ def parse_cache2(text: str, where: str = "", store_sync: int = 0) -> CacheSpec:
         given[field] = _KEYS[field](key, value)
     for hashing in _IGNORED & given.keys():
         del given[hashing]
+    if "url" in given:
+        return _elsewhere(given, seen, where)
     if "name" not in given or "items" not in given:
         missing = "name" if "name" not in given else "items"
         raise ConfigError(f"{missing}= is missing (expected name=NAME,items=NUMBER,...)")
@@ -144,6 +154,26 @@ def parse_cache2(text: str, where: str = "", store_sync: int = 0) -> CacheSpec:
     if spec.blocks < spec.items:
         raise ConfigError(f"blocks={spec.blocks} is less than items={spec.items}: each item takes a block at least")
     return spec
+
+
+def _elsewhere(given: dict[str, object], seen: dict[str, str], where: str) -> CacheSpec:
+    """A cache on a Redis server."""
+    if "name" not in given:
+        raise ConfigError("name= is missing (expected name=NAME,url=URL)")
+    idle = [key for field, key in seen.items() if field not in (*_ELSEWHERE, *_IGNORED)]
+    if idle:
+        raise ConfigError(f"{', '.join(idle)} mean nothing with url=: the Redis server decides that")
+    kept = {field: given[field] for field in _ELSEWHERE if field in given}
+    return CacheSpec(items=0, blocks=0, where=where, **kept)  # type: ignore[arg-type]  # as above
+
+
+def shown_url(url: str) -> str:
+    """A URL without user, password and query."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"unix://{parts.path}"
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or "localhost"
+    return f"{parts.scheme}://{host}:{parts.port or 6379}{parts.path.rstrip('/')}"
 
 
 def _pairs(text: str) -> Iterator[tuple[str, str | None]]:
@@ -215,6 +245,20 @@ def _path(key: str, value: str | None) -> str:
     return value
 
 
+def _url(key: str, value: str | None) -> str:
+    try:
+        parts = urlsplit(value or "")
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"{key}: {error}") from None
+    is_network = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and port != 0
+    database = parts.path.strip("/")
+    is_file = parts.scheme == "unix" and not parts.hostname and bool(parts.path)
+    if not (is_file or (is_network and (not database or database.isdigit()))) or parts.fragment:
+        raise ConfigError(f"{key}: {_URLS}")
+    return value or ""
+
+
 def _anything(key: str, value: str | None) -> str:
     return value or ""
 
@@ -238,6 +282,10 @@ _ALIASES = {
     **dict.fromkeys(("udp_servers", "udp_server", "udpservers", "udpserver"), "udp"),
 }
 _IGNORED = {"hash", "hashsize"}
+_ELSEWHERE = ("name", "url", "blocksize", "keysize", "math_initial", "expires")
+_URLS = (
+    "expected redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], the same with rediss:// (TLS), or unix:///PATH[?db=N]"
+)
 _KEYS: dict[str, Callable[[str, str | None], object]] = {
     "name": _name,
     "items": _number(1, ITEMS_MOST),
@@ -259,9 +307,10 @@ _KEYS: dict[str, Callable[[str, str | None], object]] = {
     "clear_on_full": _flag,
     "no_expire": _flag,
     "expires": _number(0, FOR_EVER),
+    "url": _url,
 }
 _REFUSED = {
-    "node": "a cache belongs to one machine; its changes are not sent to others",
+    "node": "a cache belongs to one machine; its changes are not sent to others (url=redis://... is for several)",
     "sync": "a cache belongs to one machine; it is not copied from others (store=FILE makes it last)",
-    "udp": "a cache belongs to one machine; it takes no changes from others",
+    "udp": "a cache belongs to one machine; it takes no changes from others (url=redis://... is for several)",
 }

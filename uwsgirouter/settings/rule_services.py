@@ -21,6 +21,7 @@ _OF_RULES = (
     "service-connect-timeout",
     "service-timeout",
     "service-connections",
+    "limit-keys",
 )
 _OF_ALARMS = ("alarm-freq", "alarm-msg-size")
 

@@ -99,6 +99,7 @@ class Worker:
         direct = direct_nodes(settings)
         mapping = Mapping(settings, self.table, direct, post.caches, self.log, post.number)
         mapper = mapping.choose(post.announced)
+        self._scripts = mapping.scripts
         ids = self._ids = Ids()
         self.router = Router(
             settings,
@@ -151,6 +152,7 @@ class Worker:
             self.router.rules.end()
         if self._host is not None:
             self._host.close()
+        self._scripts.close()
         return STOPPED
 
     # -- orders ---------------------------------------------------------------------------------------------------
@@ -263,6 +265,7 @@ class Worker:
             self._tracing.tick()
         if self._host is not None:
             self._host.tick()
+        self._scripts.tick()
         self._show()
 
     def _beat(self) -> None:

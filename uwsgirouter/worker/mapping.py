@@ -80,7 +80,8 @@ class Mapping:
     def _cache(self, name: str) -> Mapper:
         caches = self.scripts.caches
         assert caches is not None, "a configuration without this cache was not accepted"
-        return CacheMapper(caches.named(name).get, self._direct, self._strip_port)
+        cache = caches.named(name)
+        return CacheMapper(cache.get, self._direct, self._strip_port, waits=bool(cache.spec.url))
 
     def _script(self, code: CodeString) -> Mapper:
         from uwsgirouter.scripting.run import failure

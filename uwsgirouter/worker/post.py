@@ -17,6 +17,7 @@ from uwsgirouter.settings.settings import Settings
 if TYPE_CHECKING:
     from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.model.tallies import NodeTallies
+    from uwsgirouter.rules.limit_memory import LimitMemory
     from uwsgirouter.rules.table import Table
 
 
@@ -40,6 +41,8 @@ class Post:
     """The directory of the named caches, empty when there are none."""
     rules: Table | None = None
     """The internal routing, None when there are no rules."""
+    limits: LimitMemory | None = None
+    """What limits are counted in, in memory that all workers share."""
     metrics: Metrics | None = None
     """The numbers that rules change, in memory that all workers share."""
     tallies: NodeTallies | None = None

@@ -253,6 +253,8 @@ class Routed:
         exchange = self.exchange
         if exchange.table.answers or self.way or exchange.chosen is not None or exchange.patience is not None:
             return True
+        if exchange.holds:
+            return True
         return exchange.has_response and self.sees_response
 
     def _leave_unneeded(self) -> None:
@@ -491,7 +493,10 @@ class Routed:
             self._out.stop()
         if self.exchange.has_response:
             discard(self.response.take())
-        self._rules.finish(self.exchange)
+        try:
+            self._rules.finish(self.exchange)
+        finally:
+            self.exchange.release()
         self._session.routed = None  # what refers to each other waits for the collector
 
 

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gevent
 
 from uwsgirouter.log import Log, Throttle
+from uwsgirouter.rules.host import Waiting
 from uwsgirouter.rules.service import Service, Timing
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.alarms import Alarms
+from uwsgirouter.worker.lines import Lines
 from uwsgirouter.worker.router import CONNECT_TIMEOUT, LINES_PER_SECOND
 from uwsgirouter.worker.rpc_call import CallFailed, call_at
 from uwsgirouter.worker.services import Services
 
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
+    from uwsgirouter.model.buckets import Buckets
+    from uwsgirouter.model.holds import Holds
     from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.rules.program import Program
     from uwsgirouter.worker.post import Post
@@ -46,6 +50,10 @@ class RuleHost:
         self._log = log
         self._own = scripts
         self.metrics: Metrics | None = post.metrics
+        self.buckets: Buckets | None = None if post.limits is None else post.limits.buckets
+        self.holds: Holds | None = None if post.limits is None else post.limits.holds(post.row)
+        self._lines = None if self.holds is None else Lines(self.holds)
+        self._evicted = 0 if self.buckets is None else self.buckets.evicted
         self.shown = ""
         """What rules want ``ps`` to say of this process; empty: nothing of their own."""
         self._say = Throttle(log.say, 1)
@@ -72,6 +80,11 @@ class RuleHost:
     def caches(self) -> Caches | None:
         """This process's own."""
         return self._own.caches
+
+    def stand(self, waiting: Waiting, key: bytes) -> int:
+        """Wait in the line of ``key``; see worker/lines.py."""
+        assert self._lines is not None, "a table that counts has memory for it"
+        return self._lines.stand(waiting, key)
 
     def log(self, text: bytes) -> None:
         """A line of the log, as it is."""
@@ -136,6 +149,19 @@ class RuleHost:
         """Called every second."""
         self._alarms.tick()
         self._services.tick()
+        self._look_at_limits()
+
+    def _look_at_limits(self) -> None:
+        """Tell when clients were forgotten that had not all of their requests left. (One worker does.)"""
+        if self.buckets is None or self.worker != 1:
+            return
+        evicted = self.buckets.evicted
+        if evicted > self._evicted:
+            more = evicted - self._evicted
+            self._say(
+                f"limits: {more} keys were forgotten to make room for others; limit-keys is too small", time.monotonic()
+            )
+        self._evicted = evicted
 
     def close(self) -> None:
         """The worker leaves."""

@@ -15,6 +15,7 @@ from uwsgirouter.settings.settings import Settings
 
 if TYPE_CHECKING:
     from uwsgirouter.cache.caches import Caches
+    from uwsgirouter.worker.cache_links import CacheLinks
 
 
 class Scripts:
@@ -26,17 +27,34 @@ class Scripts:
         self._log = log
         self._worker = worker
         self._caches: Caches | None = None
+        self._links: CacheLinks | None = None
         self._module: ModuleType | None = None
 
     @property
     def caches(self) -> Caches | None:
         """This process's own: they are opened after the fork, when they are first asked for."""
         if self._caches is None and self._directory:
-            from uwsgirouter.cache.caches import Caches
+            from uwsgirouter.cache.caches import Caches, Elsewhere
             from uwsgirouter.cache.specs import cache_specs
 
-            self._caches = Caches(cache_specs(self._settings), self._directory, self._log.say)
+            specs = cache_specs(self._settings)
+            if any(spec.url for spec in specs):
+                from uwsgirouter.worker.cache_links import CacheLinks
+
+                self._links = CacheLinks(self._settings, self._log.say)
+            elsewhere = Elsewhere.of(self._settings, self._links)
+            self._caches = Caches(specs, self._directory, self._log.say, elsewhere=elsewhere)
         return self._caches
+
+    def tick(self) -> None:
+        """Called every second."""
+        if self._links is not None:
+            self._links.tick()
+
+    def close(self) -> None:
+        """The worker leaves."""
+        if self._links is not None:
+            self._links.close()
 
     def module(self) -> ModuleType:
         """The module ``uwsgi``, with shared-import run. What scripts wait for then holds up nobody else."""

@@ -1,8 +1,9 @@
 """Actions on the named caches: answer from one, read and write items, count with them.
 
 One idea: arguments are ``key=value`` pairs, values are texts with $1 and ${...} except the cache's name, which is
-looked at when the table is built. A look-up waits for nobody; a write is one transaction in memory. ``cachestore``
-is a transformation. Observed on uWSGI 2.0.31: a read of a cache that is not there is a miss, a write to it ends the
+looked at when the table is built. A look-up waits for nobody; a write is one transaction in memory. Of a cache on
+Redis both wait for the server, and one that is away ends no request: a miss, or nothing is written. ``cachestore`` is a
+transformation. Observed on uWSGI 2.0.31: a read of a cache that is not there is a miss, a write to it ends the
 request.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from uwsgirouter.cache.cache import Cache
+from uwsgirouter.cache.base import NamedCache
 from uwsgirouter.rules.arguments import keyed, number, shown, small
 from uwsgirouter.rules.base import Act, Broken, Found, Make, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
@@ -28,16 +29,19 @@ class _Wanted:
     def __init__(self, given: dict[str, bytes], place: Place) -> None:
         self.name = given.get("name", b"").decode("utf-8", "surrogateescape")
         specs, _ = read_specs(place.settings)
-        if named(specs, self.name) is None:
+        spec = named(specs, self.name)
+        if spec is not None and spec.url:
+            place.waits()
+        if spec is None:
             there = f"; there are: {', '.join(spec.name for spec in specs)}" if specs else ""
             place.warn(f"there is no cache {self.name or 'at all'}{there}")
 
-    def find(self, exchange: Exchange) -> Cache | None:
+    def find(self, exchange: Exchange) -> NamedCache | None:
         """This process's."""
         caches = exchange.host.caches
         return None if caches is None else caches.find(self.name)
 
-    def need(self, exchange: Exchange) -> Cache:
+    def need(self, exchange: Exchange) -> NamedCache:
         """Raises :class:`Broken`."""
         found = self.find(exchange)
         if found is None:
@@ -116,14 +120,15 @@ def cacheset(argument: bytes, place: Place) -> Act:
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         name = key(exchange, found)
-        if not wanted.need(exchange).set(name, value(exchange, found), expires):
+        cache = wanted.need(exchange)
+        if not cache.set(name, value(exchange, found), expires) and not cache.is_away:
             raise Broken(f"the item {shown(name)} cannot be set: it is there already, or there is no room for it")
         return Verdict.NEXT
 
     return act
 
 
-Change = Callable[[Cache, bytes, int, int], bool]
+Change = Callable[[NamedCache, bytes, int, int], bool]
 
 
 def _math(change: Change, default: bytes) -> Make[Act]:
@@ -135,7 +140,8 @@ def _math(change: Change, default: bytes) -> Make[Act]:
 
         def act(exchange: Exchange, found: Found) -> Verdict:
             name = key(exchange, found)
-            if not change(wanted.need(exchange), name, number(by(exchange, found)), expires):
+            cache = wanted.need(exchange)
+            if not change(cache, name, number(by(exchange, found)), expires) and not cache.is_away:
                 raise Broken(
                     f"the item {shown(name)} cannot be counted with: it is no number, or there is no room for it"
                 )
@@ -147,10 +153,10 @@ def _math(change: Change, default: bytes) -> Make[Act]:
 
 
 _CHANGES: Sequence[tuple[str, Change, bytes]] = (
-    ("cacheinc", Cache.inc, b"1"),
-    ("cachedec", Cache.dec, b"1"),
-    ("cachemul", Cache.mul, b"2"),
-    ("cachediv", Cache.div, b"2"),
+    ("cacheinc", lambda cache, *given: cache.inc(*given), b"1"),
+    ("cachedec", lambda cache, *given: cache.dec(*given), b"1"),
+    ("cachemul", lambda cache, *given: cache.mul(*given), b"2"),
+    ("cachediv", lambda cache, *given: cache.div(*given), b"2"),
 )
 for _name, _change, _default in _CHANGES:
     action(_name)(_math(_change, _default))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uwsgirouter.rules.arguments import keyed
 from uwsgirouter.rules.base import BadRule, Place, Test, condition
 from uwsgirouter.rules.exchange import Exchange
+from uwsgirouter.settings.caching import read_specs
 
 
 @condition("incache")
@@ -12,6 +13,8 @@ def incache(argument: bytes, place: Place) -> Test:
     """key=K[,name=CACHE]: the cache has that key; never without caches, or when there is none of that name."""
     found = keyed(argument, place, ("key", "name"), ("key",))
     key, name = place.template(found["key"]), place.template(found.get("name", b""))
+    if any(spec.url for spec in read_specs(place.settings)[0]):
+        place.waits()  # the name is known when a request asks
 
     def test(exchange: Exchange) -> bool:
         caches = exchange.host.caches

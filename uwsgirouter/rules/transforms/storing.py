@@ -14,7 +14,7 @@ import itertools
 import os
 from collections.abc import Callable
 
-from uwsgirouter.cache.cache import Cache
+from uwsgirouter.cache.base import NamedCache
 from uwsgirouter.rules.arguments import keyed, number, shown
 from uwsgirouter.rules.base import BadRule, Found, Place, transformation
 from uwsgirouter.rules.exchange import Exchange
@@ -122,7 +122,7 @@ class CacheStore(Transform):
     streams = False
 
     def __init__(
-        self, cache: Cache | None, key: bytes, zipped_key: bytes, value: bytes | None, status: int, expires: int
+        self, cache: NamedCache | None, key: bytes, zipped_key: bytes, value: bytes | None, status: int, expires: int
     ):
         self._cache = cache
         self._key = key
@@ -153,10 +153,10 @@ class CacheStore(Transform):
         cache = self._cache
         if cache is not None:
             value = b"".join(self._held) if self._value is None else self._value
-            cache.update(self._key, value, self._expires)
+            cache.keep(self._key, value, self._expires)
             if self._zipped_key:
                 stream = GzipStream()
-                cache.update(self._zipped_key, stream.feed(value) + stream.end(), self._expires)
+                cache.keep(self._zipped_key, stream.feed(value) + stream.end(), self._expires)
             self.abandon()
         return b""
 

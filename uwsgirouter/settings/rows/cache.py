@@ -19,8 +19,19 @@ ROWS = (
         "cache",
         Type.TEXT,
         "make a named cache: name=NAME,items=NUMBER and more keys (docs/caches.md lists them), such as "
-        "blocksize=BYTES, store=FILE, purge_lru=1",
+        "blocksize=BYTES, store=FILE, purge_lru=1; or name=NAME,url=redis://HOST for one that several routers share",
         repeatable=True,
+    ),
+    Option(
+        "cache-stale",
+        "cache",
+        Type.SECONDS,
+        "when the Redis server of a cache (cache2 with url=) is away, look-ups find what they found at most so long "
+        "ago; 0: nothing",
+        unit="seconds",
+        low=0,
+        high=86400,
+        default="300",
     ),
     Option(
         "cache-blocksize",

@@ -66,6 +66,17 @@ ROWS = (
         repeatable=True,
     ),
     Option(
+        "limit-keys",
+        "routing",
+        Type.INT,
+        "keys (clients) that limit rules remember at once, 16 bytes each, in memory that all workers share; of more, "
+        "those whose buckets are fullest are forgotten",
+        low=1024,
+        high=1 << 24,
+        default="65536",
+        reloadable=False,
+    ),
+    Option(
         "service-connect-timeout",
         "routing",
         Type.SECONDS,
