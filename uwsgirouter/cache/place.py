@@ -107,9 +107,10 @@ class Place:
         return {"path": self.path, "lock": keep(self._lock)}
 
     def inherit(self, rows: Mapping[str, Any]) -> None:
-        """Hold what was handed over."""
-        self.path, self._lock, self._pid = str(rows["path"]), int(rows["lock"]), os.getpid()
+        """Hold what was handed over; without its lock it is only looked at, and never removed."""
+        self.path, self._lock = str(rows["path"]), int(rows["lock"])
         if self._lock >= 0:
+            self._pid = os.getpid()
             os.set_inheritable(self._lock, False)
 
     def remove(self) -> None:

@@ -86,6 +86,11 @@ class ControlSocket:
         self._say.flush(now)
         self._say_refused.flush(now)
 
+    @property
+    def is_answering(self) -> bool:
+        """Whether somebody is in the middle of an answer."""
+        return any(not connection.talk.wants_input for connection in self._connections)
+
     def close(self) -> None:
         """The master leaves: everybody is disconnected."""
         self._unwatch()

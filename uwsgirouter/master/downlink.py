@@ -32,7 +32,8 @@ class Downlink:
 
     def __init__(self, sock: socket.socket, table: RouteTable) -> None:
         self.sock = sock
-        sock.setblocking(False)
+        if sock.fileno() >= 0:  # else its end was closed before it was handed over
+            sock.setblocking(False)
         self._table = table
         self._reader = MessageReader()
         self._changed: dict[int, None] = dict.fromkeys(table.nodes)
@@ -113,10 +114,7 @@ class Downlink:
     @classmethod
     def inherited(cls, rows: Rows, table: RouteTable) -> Downlink:
         """The channel that was handed over."""
-        sock = inherited_socket(rows["sock"])
-        link = cls(sock if sock.fileno() >= 0 else socket.socket(), table)
-        if sock.fileno() < 0:
-            link.close()
+        link = cls(inherited_socket(rows["sock"]), table)
         link._reader.feed(rows["input"].encode("latin-1"))
         link._changed = dict.fromkeys(rows["changed"])
         link._fresh, link._started, link._number = rows["fresh"], rows["started"], rows["number"]

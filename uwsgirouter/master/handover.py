@@ -17,7 +17,8 @@ from typing import Any
 from uwsgirouter.errors import RouterError
 
 VERSION = 1
-"""Of the values. Raised when a successor could not understand an earlier one; what is only added needs no new one."""
+"""Of the values. Raised when a successor could not understand an earlier one. What is only added needs no new one, but
+whoever reads it must do without (``rows.get``), or the version before cannot be upgraded."""
 HANDOVER = "UWSGIROUTER_HANDOVER"
 """The variable by which a successor is told its file."""
 TRIAL = "UWSGIROUTER_TRIAL"
@@ -48,6 +49,11 @@ class Luggage:
         """Let the next program have them, or not."""
         for descriptor in self.descriptors:
             os.set_inheritable(descriptor, wanted)
+
+
+def absent(descriptor: int) -> int:
+    """For a handover that is only tried: no descriptor goes along."""
+    return -1
 
 
 def write_handover(rows: Rows) -> int:

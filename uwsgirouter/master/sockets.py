@@ -13,7 +13,7 @@ import errno
 import fnmatch
 import os
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import psutil
 
@@ -136,8 +136,7 @@ class Sockets:
             "open": places(list(self._open.values())),
             "inherited": places(self._inherited),
             "created": sorted(self.created),
-            "endpoints": {name: places(getattr(current, name)) for name in _LISTS},
-            "control": None if current.control is None else place[id(current.control)],
+            "endpoints": {name: places(found) for name, found in _by_name(current).items()},
         }
 
     @classmethod
@@ -149,9 +148,14 @@ class Sockets:
         sockets = cls(log, [found[index] for index in rows["inherited"]])
         sockets._open = {found[index].identity: found[index] for index in rows["open"]}
         sockets.created = set(rows["created"])
-        lists = {name: [found[index] for index in rows["endpoints"][name]] for name in _LISTS}
-        control = None if rows["control"] is None else found[rows["control"]]
-        return sockets, Endpoints(**lists, control=control)
+        endpoints = Endpoints()
+        for name, places in rows["endpoints"].items():
+            bounds = [found[index] for index in places]
+            if isinstance(getattr(endpoints, name, None), list):
+                setattr(endpoints, name, bounds)
+            elif bounds and hasattr(endpoints, name):
+                setattr(endpoints, name, bounds[0])
+        return sockets, endpoints
 
     # -- binding ----------------------------------------------------------------------------------------------------
 
@@ -353,7 +357,13 @@ class Sockets:
             self._log.say(f"cannot remove {path}: {error.strerror}")
 
 
-_LISTS = ("listeners", "shared", "servers", "application", "resubscription")
+def _by_name(endpoints: Endpoints) -> dict[str, list[Bound]]:
+    """Whatever there is, as lists."""
+    found = {}
+    for one in fields(endpoints):
+        value = getattr(endpoints, one.name)
+        found[one.name] = value if isinstance(value, list) else [] if value is None else [value]
+    return found
 
 
 def _row(bound: Bound, keep: Keep) -> Rows:

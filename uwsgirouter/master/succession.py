@@ -42,6 +42,8 @@ class Ledger:
     @classmethod
     def inherited(cls, rows: Rows) -> Ledger:
         """The memory that was handed over; a new one when what is in it stands elsewhere in this version."""
+        if rows["file"] < 0:
+            return cls()
         os.set_inheritable(rows["file"], False)
         if fits(rows["layout"]):
             return cls(rows["file"])

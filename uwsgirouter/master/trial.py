@@ -19,27 +19,24 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from setproctitle import setproctitle
 
 from uwsgirouter import __version__, compiled
-from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.cache.specs import cache_specs, file_of
 from uwsgirouter.errors import BootError, ConfigError, RouterError
 from uwsgirouter.local.requirements import means_for
+from uwsgirouter.log import Log
 from uwsgirouter.master import process
 from uwsgirouter.master.downlink import Downlink
 from uwsgirouter.master.fleet import BOOT_TIMEOUT
 from uwsgirouter.master.handover import Rows, read_handover
 from uwsgirouter.master.notify import Notifier
-from uwsgirouter.master.succession import settings_in_force
+from uwsgirouter.master.succession import settings_in_force, settle, settle_attendants
+from uwsgirouter.master.supervisor import Supervisor
 from uwsgirouter.model.counters import MEMORY_BYTES, Counters
-from uwsgirouter.model.leases import Leases
-from uwsgirouter.model.memory import Memory
-from uwsgirouter.model.registry import Registry
-from uwsgirouter.model.slot import Balancing
 from uwsgirouter.model.table import RouteTable
-from uwsgirouter.protocol.replay import Replays
 from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.scripting.keeper import SCRIPTS, has_caches
 from uwsgirouter.settings.application import is_served
@@ -48,12 +45,17 @@ from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.main import work
 from uwsgirouter.worker.post import Post
 
+if TYPE_CHECKING:
+    from uwsgirouter.model.metrics import Metrics
+    from uwsgirouter.rules.table import Table
+
 WELL, FAILED = 0, 1
+TITLE = "uwsgirouter: trial"
 
 
 def attempt(argv: Sequence[str], word: str) -> int:
     """The life of a trial; ``word`` is the value of its variable. The exit status."""
-    setproctitle("uwsgirouter: trial")
+    setproctitle(TITLE)
     copy, report = (int(number) for number in word.split(","))
     Notifier(os.environ)  # the router speaks for itself
     os.set_inheritable(report, False)
@@ -81,50 +83,60 @@ def loaded() -> list[tuple[str, int, int]]:
 
 
 def _try(argv: Sequence[str], rows: Rows) -> None:
-    in_force = settings_in_force(rows["settings"])
     told = rows["source"]
     source = Source(argv, cwd=told["cwd"], stdin=told["stdin"] or sys.stdin.read, started=told["started"])
+    in_force = settings_in_force(rows["settings"])
     settings = source.load()
     process.set_environment(settings.texts("env"))
     _enter(settings.text("chdir"))
-    load_rules(in_force, _say)
     rules = load_rules(settings, _say)
     if is_served(settings):
         means_for(settings)
     for option in SCRIPTS:
         _compile(option, settings)
-    table = _registry(rows)
+    # Know all that the running router knows, as its successor would; only that no descriptor is there.
+    supervisor = Supervisor(source, in_force, Log("uwsgirouter trial"), rows)
+    setproctitle(TITLE)
+    settle(supervisor, rows)
+    settle_attendants(supervisor, rows)
+    _boot_worker(settings, rules, supervisor.table, rows)
+
+
+def _boot_worker(settings: Settings, rules: Table | None, table: RouteTable, rows: Rows) -> None:
+    """Have one ready, and leave again. Raises BootError."""
     caches = _caches(settings, rows)
     if caches is None:
         _say("the configuration has caches that are not there yet: no worker was booted")
         return
-    from uwsgirouter.model.metrics import Metrics
-    from uwsgirouter.rules.metric_memory import MetricMemory
-    from uwsgirouter.settings.metering import metrics
-
-    numbers: Metrics | None = MetricMemory().configure(metrics(settings)) if settings.is_set("metric") else None
-    servers = rows["sockets"]["endpoints"]["servers"]
     upper, lower = socket.socketpair()
-    memory = memoryview(mmap.mmap(-1, MEMORY_BYTES))
     post = Post(
         number=1,
         settings=settings,
         listeners=[],
         names=[],
-        announced=settings.is_set("fastrouter-subscription-server") or bool(servers),
+        announced=settings.is_set("fastrouter-subscription-server") or bool(rows["sockets"]["endpoints"]["servers"]),
         channel=lower,
-        counters=Counters(memory),
+        counters=Counters(memoryview(mmap.mmap(-1, MEMORY_BYTES))),
         row=0,
         sticky_secret=bytes(32),
         caches=caches,
         rules=rules,
-        metrics=numbers,
+        metrics=_metrics(settings),
     )
     pid = os.fork()
     if pid == 0:
         _become_worker(post, upper)
     lower.close()
     _see_it_boot(pid, Downlink(upper, table))
+
+
+def _metrics(settings: Settings) -> Metrics | None:
+    if not settings.is_set("metric"):
+        return None
+    from uwsgirouter.rules.metric_memory import MetricMemory
+    from uwsgirouter.settings.metering import metrics
+
+    return MetricMemory().configure(metrics(settings))
 
 
 def _say(text: str) -> None:
@@ -152,14 +164,6 @@ def _compile(option: str, settings: Settings) -> None:
             raise ConfigError(f"{option} = {text}: {error}", settings.where(option, index)) from None
 
 
-def _registry(rows: Rows) -> RouteTable:
-    """The registry that would be taken over."""
-    table = RouteTable(Balancing(WeightedRoundRobin))
-    registry = Registry(table, lambda id: 0, tolerance=17.0, gracetime=30.0)
-    Memory(registry, Leases(), Replays()).inherit(rows["registrar"]["memory"])
-    return table
-
-
 def _caches(settings: Settings, rows: Rows) -> str | None:
     """The running router's directory of caches (empty: none is needed); None when it has not those of ``settings``."""
     if not has_caches(settings):
@@ -172,6 +176,7 @@ def _caches(settings: Settings, rows: Rows) -> str | None:
 def _become_worker(post: Post, upper: socket.socket) -> None:
     status = FAILED
     try:
+        process.reset_signals()
         process.follow_parent(signal.SIGKILL)
         upper.close()
         settings = post.settings

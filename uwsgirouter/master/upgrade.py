@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, NoReturn
 from uwsgirouter import __version__
 from uwsgirouter.log import printable
 from uwsgirouter.master import process
-from uwsgirouter.master.handover import HANDOVER, TRIAL, Luggage, write_handover
+from uwsgirouter.master.handover import HANDOVER, TRIAL, Luggage, absent, write_handover
 from uwsgirouter.master.succession import compose
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 LINES_MOST = 100
 """Lines of a trial's output that are logged."""
+ANSWER_SECONDS = 1.0
+"""How long an answer on the control socket may go on before it is cut off by the replacement."""
 READ_SIZE = 1 << 16
 
 
@@ -61,6 +63,9 @@ class Upgrade:
         self._selector = selector
         self._wanted = False
         self._reload_wanted = False
+        self._report: Report | None = None
+        """Of a version that is to take over, as soon as nobody is in the middle of an answer."""
+        self._answers_until = 0.0
         self._is_replacing = False
 
     # -- orders -----------------------------------------------------------------------------------------------------
@@ -71,14 +76,14 @@ class Upgrade:
             self._log.say("SIGUSR2: the router stops, its code is not replaced any more")
             return
         self._wanted = True
-        if self.trial is not None:
+        if self.trial is not None or self._report is not None:
             self._log.say("SIGUSR2: a trial of the installed version is under way; should it fail, another one follows")
         elif self._master.reload.incoming is not None:
             self._log.say("SIGUSR2: a reload is under way, the code is replaced afterwards")
 
     def takes_over_reload(self) -> bool:
         """Whether a reload need not be begun now: an upgrade is under way, which is one, too."""
-        if self.trial is None and not self._is_replacing:
+        if self.trial is None and self._report is None and not self._is_replacing:
             return False
         self._reload_wanted = True
         return True
@@ -86,16 +91,24 @@ class Upgrade:
     def cancel(self) -> None:
         """The router stops."""
         self._wanted = self._reload_wanted = False
+        self._report = None
         if self.trial is not None:
             _kill_group(self.trial.pid)
 
     @property
     def is_pending(self) -> bool:
         """Whether one is under way or asked for."""
-        return self._wanted or self.trial is not None
+        return self._wanted or self.trial is not None or self._report is not None
 
     def look(self, now: float) -> None:
-        """Each pass of the loop: begin what is wanted, when nothing stands in the way."""
+        """Each pass of the loop: do what is wanted, when nothing stands in the way."""
+        if self._report is not None and (now >= self._answers_until or not self._master.control.is_answering):
+            report, self._report = self._report, None
+            if report.is_installed():
+                self._replace()
+                return
+            self._log.say("the installed version changed while it was tried: trying it again")
+            self._wanted = True
         if self._wanted and self.trial is None and self._master.reload.incoming is None:
             self._wanted = False
             self._begin(now)
@@ -143,7 +156,8 @@ class Upgrade:
             os.dup2(words, 1)
             os.dup2(words, 2)
             if os.getppid() == self._master.pid:
-                copy = write_handover(compose(self._master, Luggage()))
+                rows = compose(self._master, absent) | {"held_back": []}
+                copy = write_handover(rows)
                 os.set_inheritable(copy, True)
                 os.set_inheritable(report, True)
                 self._execute({TRIAL: f"{copy},{report}"})
@@ -178,7 +192,7 @@ class Upgrade:
             self._log.say(f"trial: {line.decode('utf-8', 'replace')}")
 
     def bury(self, pid: int, code: int) -> bool:
-        """A child was reaped; whether it was the trial. It may be that the next thing is another program."""
+        """A child was reaped; whether it was the trial."""
         trial = self.trial
         if trial is None or trial.pid != pid:
             return False
@@ -204,13 +218,10 @@ class Upgrade:
         elif code or report is None:
             how = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
             self._fail(trial.last or f"its trial {how}")
-        elif not report.is_installed():
-            self._log.say("the installed version changed while it was tried: trying it again")
-            self._wanted = True
         else:
-            seconds = time.monotonic() - trial.began
-            self._log.say(f"version {report.version} can start (tried in {seconds:.2f} s): it takes over")
-            self._replace()
+            now = time.monotonic()
+            self._log.say(f"version {report.version} can start (tried in {now - trial.began:.2f} s): it takes over")
+            self._report, self._answers_until = report, now + ANSWER_SECONDS
 
     def _fail(self, reason: str) -> None:
         self._tell_failure(reason)

@@ -63,7 +63,8 @@ class MetricMemory:
     @classmethod
     def inherited(cls, rows: Mapping[str, Any]) -> MetricMemory:
         """The memory that was handed over. Raises OSError."""
-        os.set_inheritable(rows["file"], False)
+        if rows["file"] >= 0:
+            os.set_inheritable(rows["file"], False)
         memory = cls(rows["file"])
         memory._numbers = {str(name).encode(): int(number) for name, number in rows["numbers"]}
         return memory
