@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.made import PlayHost, Playground, Reply
+from tests.rules.made import Playground, PlayHost, Reply
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """What stands in ``<!--#if expr="..." -->``: Apache's older language, of which nginx's is a part.
 
 One idea: strings, ``=``, ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``/patterns/``, ``!``, ``&&``, ``||`` and
-brackets. A string alone holds when it is not empty. Variables are filled in after the text was taken apart, so a value is never
-read as a part of the language. Pure. Invariant: how deep a test may be is bounded.
+brackets. A string alone holds when it is not empty. Variables are filled in after the text was taken apart, so a value
+is never read as a part of the language. Pure. Invariant: how deep a test may be is bounded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ TEXT_MOST = 4096
 """Bytes of a text that a pattern is looked for in."""
 
 _TOKEN = re.compile(
-    rb"""\s*(?:(\|\||&&|==|!=|<=|>=|[=<>!()])|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)"|((?:[^\s=<>!()&|'"]|&(?!&)|\|(?!\|))+))"""
+    rb"""\s*(?:(\|\||&&|==|!=|<=|>=|[=<>!()])|'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\""""
+    rb"""|((?:[^\s=<>!()&|'"]|&(?!&)|\|(?!\|))+))"""
 )
 _COMPARE: dict[bytes, Callable[[bytes, bytes], bool]] = {
     b"=": operator.eq,
