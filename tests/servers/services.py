@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -288,3 +289,16 @@ class Redis(Daemon):
     def set(self, key: str, value: bytes) -> None:
         """Put a string."""
         assert self.command("SET", key, value) == b"+OK\r\n"
+
+
+class Nx27017(Daemon):
+    """A server that speaks MongoDB's protocol and keeps all in memory (NX-27017 on SQLite); not MongoDB itself."""
+
+    name = "nx27017"
+
+    def argv(self) -> list[str]:
+        return [sys.executable, "-c", "from nx_27017 import main; main()", "--db", "memory", "-p", str(self.port)]
+
+    def answers(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self.port), 5):
+            return True
