@@ -31,6 +31,14 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.metric_memory import MetricMemory
 
 
+@dataclass(frozen=True)
+class Setback:
+    """Something that was asked for and failed; ``at`` is the wall clock's."""
+
+    at: float
+    reason: str
+
+
 @dataclass
 class Legacy:
     """What another version of this program left of the generation in force."""
@@ -69,6 +77,8 @@ class Reload:
         self.incoming: Generation | None = None
         self._again = False
         self._started = 0.0
+        self.failure: Setback | None = None
+        """Why the last reload failed; None when the last one did not."""
 
     @property
     def generations(self) -> list[Generation]:
@@ -112,6 +122,7 @@ class Reload:
             return None
         old = fleet.of(self.current.index)
         self.current, self.incoming = incoming, None
+        self.failure = None
         settle_place(incoming.settings, self._place)
         self._sockets.release(incoming.endpoints)
         self._log.say(f"reloaded in {now - self._started:.2f} seconds; {len(old)} old workers drain")
@@ -195,6 +206,7 @@ class Reload:
         self._registrar.watch(self._selector)
 
     def _keep_old(self, reason: str) -> None:
+        self.failure = Setback(time.time(), reason)
         for line in reason.splitlines():
             self._log.say(f"reload failed: {line}")
         self._log.say("reload failed: the old configuration stays in use")

@@ -26,6 +26,7 @@ from uwsgirouter import __version__
 from uwsgirouter.log import printable
 from uwsgirouter.master import process
 from uwsgirouter.master.handover import HANDOVER, TRIAL, Luggage, write_handover
+from uwsgirouter.master.reload import Setback
 from uwsgirouter.master.succession import compose
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Upgrade:
         self._wanted = False
         self._reload_wanted = False
         self._is_replacing = False
+        self.failure: Setback | None = None
+        """Why the last one failed."""
 
     # -- orders -----------------------------------------------------------------------------------------------------
 
@@ -217,6 +220,7 @@ class Upgrade:
         self._after()
 
     def _tell_failure(self, reason: str) -> None:
+        self.failure = Setback(time.time(), reason)
         self._log.say(f"upgrade failed: {reason}")
         self._log.say(f"upgrade failed: version {__version__} goes on")
 
