@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.control.base import Command, Exit, Failure, seconds, shown
 from uwsgirouter.control.channel import Channel, Row
+from uwsgirouter.control.complaints import Status
 from uwsgirouter.control.finding import add_arguments, control_path
 from uwsgirouter.control.listing import age
 from uwsgirouter.control.rates import Rate, ranked, rates
-from uwsgirouter.control.status import Status, ask, sound
+from uwsgirouter.control.status import ask, sound
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

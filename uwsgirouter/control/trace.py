@@ -73,9 +73,8 @@ def lines(trace: dict[str, Any]) -> list[str]:
     node = f" by {shown(trace['node'])}" if trace["node"] else ""
     failed = f", failed: {shown(trace['cause'])}" if trace["cause"] else ""
     size = f"{trace['to_node']} bytes to nodes, {trace['from_node']} from them"
-    found.append(
-        f"  status {trace['status'] or '-'}{node}, {trace['tries']} tries{failed}; {'; '.join([size, *times])}"
-    )
+    status = f"status {trace['status'] or '-'}{node}, {trace['tries']} tries{failed}"
+    found.append(f"  {'; '.join([status, size, *times])}")
     return found
 
 
