@@ -23,6 +23,9 @@ DESCRIPTOR = 2
 class Log:
     """The process's log. ``name`` stands in front of each line that is not in the FastRouter's own wording."""
 
+    lost = 0
+    """Lines that any log of this process dropped."""
+
     def __init__(self, name: str = "uwsgirouter") -> None:
         self.name = name
         self.dropped = 0
@@ -56,6 +59,7 @@ class Log:
         except OSError:
             pass  # nobody is left to tell: the count below is all that can be done
         self.dropped += 1
+        Log.lost += 1
 
 
 def _one_line(text: str) -> str:

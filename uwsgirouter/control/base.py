@@ -20,6 +20,7 @@ class Exit(IntEnum):
     """Exit codes. Those from 6 on mean what they mean in curl, so that scripts need one table only."""
 
     OK = 0
+    TROUBLE = 1
     USAGE = 2
     NO_ADDRESS = 6
     NO_CONNECTION = 7

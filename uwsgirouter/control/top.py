@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from uwsgirouter.control.base import Command, Exit, Failure, seconds, shown
 from uwsgirouter.control.channel import Channel, Row
+from uwsgirouter.control.complaints import Status
 from uwsgirouter.control.finding import add_arguments, control_path
 from uwsgirouter.control.listing import age
 from uwsgirouter.control.rates import Rate, ranked, rates
-from uwsgirouter.control.status import Status, ask
+from uwsgirouter.control.status import ask, sound
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -99,12 +100,15 @@ def _print(path: str, before: Look, options: argparse.Namespace) -> None:
     console = Console()
     while True:
         time.sleep(options.every)
-        now = Look(path)
-        change = Change(before, now, options.sort)
+        now = _look(path, options.once)
+        if isinstance(now, Failure):
+            print(f"uwsgirouterctl top: {shown(now)}", file=sys.stderr, flush=True)
+            continue
+        change = sound(Change, before, now, options.sort)
         if options.json:
             print(json.dumps(change.as_json()))
         else:
-            console.print(screen(change, len(change.keys)))
+            console.print(sound(screen, change, len(change.keys)))
         sys.stdout.flush()
         if options.once:
             return
@@ -120,15 +124,23 @@ def _live(path: str, before: Look, options: argparse.Namespace) -> None:
     with Live(Text("looking ..."), console=console, screen=True, auto_refresh=False) as live:
         while True:
             time.sleep(options.every)
-            try:
-                now = Look(path)
-            except Failure as failure:
-                if failure.code not in _FLEETING:
-                    raise
-                live.update(Text(shown(failure)), refresh=True)
+            now = _look(path, False)
+            if isinstance(now, Failure):
+                live.update(Text(shown(now)), refresh=True)
                 continue
-            live.update(screen(Change(before, now, options.sort), max(1, console.size.height - 8)), refresh=True)
+            change = sound(Change, before, now, options.sort)
+            live.update(sound(screen, change, max(1, console.size.height - 8)), refresh=True)
             before = now
+
+
+def _look(path: str, only_now: bool) -> Look | Failure:
+    """Another look, or (unless it is wanted ``only_now``) what will pass. Raises other failures."""
+    try:
+        return Look(path)
+    except Failure as failure:
+        if only_now or failure.code not in _FLEETING:
+            raise
+        return failure
 
 
 def screen(change: Change, lines: int) -> RenderableType:

@@ -114,6 +114,14 @@ class Attendants:
         """Whether each duty was ready once (a respawn later holds up nobody) that is not optional."""
         return all(duty.optional or (generation.index, duty.name) in self._reached for duty in generation.duties)
 
+    def missing(self, generation: Generation) -> list[str]:
+        """The names of duties at which nobody is, although somebody should be, or at which nobody is ready yet."""
+        ready = {
+            (member.generation, member.duty.name) for member in self.members.values() if member.state is State.READY
+        }
+        marks = [(generation.index, duty.name) for duty in generation.duties]
+        return [mark[1] for mark in marks if mark not in ready and mark not in self._done]
+
     def _present(self, mark: tuple[int, str]) -> bool:
         return any(
             (member.generation, member.duty.name) == mark and member.state is not State.LEAVING

@@ -16,9 +16,10 @@ from uwsgirouter.errors import ConfigError, ProtocolError, RouterError
 from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.master.control_socket import Peer
 from uwsgirouter.master.conversation import Lines
-from uwsgirouter.master.looking import TRACES_MOST, Looking
+from uwsgirouter.master.looking import Looking
 from uwsgirouter.master.news import KEPT
 from uwsgirouter.master.registrar import Registrar
+from uwsgirouter.master.traces import TRACES_MOST
 from uwsgirouter.model.node import Node, Order
 from uwsgirouter.model.orders import Word
 from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY
@@ -161,7 +162,7 @@ class Commands:
     def _trace(self, command: str, request: Request, peer: Peer) -> Lines:
         key, wanted = _key(request), _number(request, "count", 1, 1, TRACES_MOST)
         self._say(f"operator (uid {peer.uid}, pid {peer.pid}): trace {printable(key)}", time.monotonic())
-        return self._looking.trace(key, wanted)
+        return self._looking.traces.follow(key, wanted)
 
     # -- orders -----------------------------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
 ROWS_PER_MESSAGE = 500
 """Nodes that are written and read at a time: some milliseconds on either side, between which others have their turn."""
 READ_SIZE = 1 << 16
+MESSAGE_MOST = 1 << 20
+"""Bytes of a message of a worker: it may have fewer rights than we, and should not keep us busy reading."""
 
 
 class Downlink:
@@ -35,7 +37,7 @@ class Downlink:
         if sock.fileno() >= 0:  # else its end was closed before it was handed over
             sock.setblocking(False)
         self._table = table
-        self._reader = MessageReader()
+        self._reader = MessageReader(MESSAGE_MOST)
         self._changed: dict[int, None] = dict.fromkeys(table.nodes)
         self._fresh = True
         self._started = False

@@ -157,3 +157,7 @@ class Respawns:
     def deaths(self) -> int:
         """Deaths in the window."""
         return len(self._deaths)
+
+    def deaths_since(self, now: float) -> int:
+        """Those of the last window, however long ago the last one was."""
+        return sum(now - moment <= FLAPPING_WINDOW for moment in self._deaths)

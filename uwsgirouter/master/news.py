@@ -13,6 +13,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from uwsgirouter.log import Log
 from uwsgirouter.model.node import SERVING, Order, State
@@ -27,8 +28,21 @@ NODES_AT_ONCE = 200
 _NO_NEWS = ("[rule: ", "*** dumping ", "*** end of the ")
 """How lines begin that show what was configured."""
 
+_ABLE = (*SERVING, State.INACTIVE)
+"""States in which a node serves requests, if only after it was started for one."""
+
 Piece = dict[str, object]
-_KEYS = {STATIC_KEY: STATIC, FALLBACK_KEY: FALLBACK}
+KEYS = {STATIC_KEY: STATIC, FALLBACK_KEY: FALLBACK}
+"""Keys that are written as no request can have them."""
+
+
+class _Known(NamedTuple):
+    """What a node was when it was looked at."""
+
+    key: bytes
+    address: str
+    state: State
+    order: Order
 
 
 class News:
@@ -42,9 +56,13 @@ class News:
         self.states: Counter[State] = Counter()
         """How many nodes are in each state."""
         self.out: dict[int, None] = {}
-        """The nodes that are given no requests, as long as others are there."""
+        """The nodes that are given no requests, as long as others are there; not those that only have to be started."""
+        self.unserved: dict[bytes, None] = {}
+        """The keys that have nodes, and none that can be given a request."""
+        self._able: Counter[bytes] = Counter()
+        """By key, the nodes that can."""
         self._changed: dict[int, None] = {}
-        self._known: dict[int, tuple[bytes, str, State, Order]] = {}
+        self._known: dict[int, _Known] = {}
 
     def add(self, kind: str, **fields: object) -> None:
         """One piece more."""
@@ -55,39 +73,69 @@ class News:
         """Node ``id`` is not what it was, or is no more. Costs next to nothing."""
         self._changed[id] = None
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether there are changes that were not looked at."""
+        return bool(self._changed)
+
     def look(self) -> None:
-        """Called in each pass of the loop: see what became of the nodes that changed."""
+        """Called in each pass of the loop: see what became of the nodes that changed.
+
+        So many at once that the news would be of nothing else (a start with thousands of nodes) are one piece.
+        """
         if not self._changed:
             return
+        several: Counter[str] | None = Counter() if len(self._changed) >= NODES_AT_ONCE else None
         for id in list(islice(self._changed, NODES_AT_ONCE)):
             del self._changed[id]
-            self._compare(id)
+            self._compare(id, several)
+        if several:
+            self.add("nodes", count=several.total(), changes=dict(several))
 
-    def _compare(self, id: int) -> None:
+    def _compare(self, id: int, several: Counter[str] | None) -> None:
         node, before = self._table.nodes.get(id), self._known.get(id)
-        now = None if node is None else (node.key, node.address.text, node.state, node.order)
+        now = None if node is None else _Known(node.key, node.address.text, node.state, node.order)
         if now == before:
             return
+        self._count(id, before, now)
+        told = now or before
+        assert told is not None
+        was, state = None if before is None else before.state.value, "gone" if now is None else now.state.value
+        if several is not None:
+            several[f"{was or 'new'} -> {state}"] += 1
+            return
+        self.add(
+            "node",
+            key=KEYS.get(told.key) or to_text(told.key),
+            node=told.address,
+            state=state,
+            was=was,
+            order=None if now is None else now.order.value,
+            why="" if node is None else node.why,
+        )
+
+    def _count(self, id: int, before: _Known | None, now: _Known | None) -> None:
         if before is not None:
-            self.states[before[2]] -= 1
+            self.states[before.state] -= 1
+            self._able[before.key] -= before.state in _ABLE
             self.out.pop(id, None)
         if now is None:
             del self._known[id]
         else:
             self._known[id] = now
-            self.states[now[2]] += 1
-            if now[2] not in SERVING:
+            self.states[now.state] += 1
+            self._able[now.key] += now.state in _ABLE
+            if now.state not in _ABLE:
                 self.out[id] = None
-        key, address, _, _ = now or before or (b"", "", State.DOWN, Order.READY)
-        self.add(
-            "node",
-            key=_KEYS.get(key) or to_text(key),
-            node=address,
-            state="gone" if now is None else now[2].value,
-            was=None if before is None else before[2].value,
-            order=None if now is None else now[3].value,
-            why="" if node is None else node.why,
-        )
+        for key in {known.key for known in (before, now) if known is not None}:
+            if self._able[key] > 0:
+                self.unserved.pop(key, None)
+                continue
+            del self._able[key]
+            if key in self._table.slots:
+                self.unserved[key] = None
+            else:
+                self.unserved.pop(key, None)
 
     def last(self, count: int) -> list[Piece]:
         """The last ones, oldest first."""

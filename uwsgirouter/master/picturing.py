@@ -50,7 +50,7 @@ def picture(master: Supervisor, naming: Naming) -> Picture:
             for member in master.fleet.members.values()
         ],
         datagrams=master.registrar.datagrams(),
-        lines_dropped=master.log.dropped,
+        lines_dropped=master.looking.lines_dropped(),
         metrics=current.metrics,
         caches=lambda: _caches(master),
         keys_most=settings.number("metrics-keys"),

@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.table import Table
 
 
+@dataclass(frozen=True)
+class Setback:
+    """Something that was asked for and failed; ``at`` is the wall clock's."""
+
+    at: float
+    reason: str
+
+
 @dataclass
 class Legacy:
     """What another version of this program left of the generation in force."""
@@ -75,6 +83,8 @@ class Reload:
         self.incoming: Generation | None = None
         self._again = False
         self._started = 0.0
+        self.failure: Setback | None = None
+        """Why the last reload failed; None when the last one did not."""
 
     @property
     def generations(self) -> list[Generation]:
@@ -121,6 +131,7 @@ class Reload:
         old = fleet.of(self.current.index)
         self.current, self.incoming = incoming, None
         self._standing.keep()
+        self.failure = None
         settle_place(incoming.settings, self._place)
         self._sockets.release(incoming.endpoints)
         self._log.say(f"reloaded in {now - self._started:.2f} seconds; {len(old)} old workers drain")
@@ -234,6 +245,7 @@ class Reload:
         self._registrar.watch(self._selector)
 
     def _keep_old(self, reason: str) -> None:
+        self.failure = Setback(time.time(), reason)
         for line in reason.splitlines():
             self._log.say(f"reload failed: {line}")
         self._log.say("reload failed: the old configuration stays in use")

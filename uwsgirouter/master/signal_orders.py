@@ -64,7 +64,7 @@ class SignalOrders:
     def _reopen_and_report(self) -> None:
         master = self._master
         self.reopen("SIGUSR1: ")
-        rejects, dropped = master.registrar.describe_rejects(), master.log.dropped
+        rejects, dropped = master.registrar.describe_rejects(), master.looking.lines_dropped()
         master.log.say(describe(master.counters, master.table, master.fleet.rows(), rejects, dropped))
         passed_on = master.registrar.describe_passed()
         if passed_on:

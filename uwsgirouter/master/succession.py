@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uwsgirouter import __version__
+from uwsgirouter.log import Log
 from uwsgirouter.master.downlink import Downlink, Foreign
 from uwsgirouter.master.fleet import Life, Member
 from uwsgirouter.master.handover import Keep, Rows, inherited_socket
@@ -75,7 +76,7 @@ def compose(master: Supervisor, keep: Keep) -> Rows:
         "place": master.place.handed(keep),
         "metrics": master.reload.handed_metrics(keep),
         "limits": master.reload.handed_limits(keep),
-        "dropped": master.log.dropped,
+        "dropped": Log.lost,
     }
 
 
@@ -110,7 +111,9 @@ def settle(master: Supervisor, rows: Rows) -> None:
         master.fleet.members[member.pid] = member
         if member.downlink.sock.fileno() >= 0:
             master.channels.open(member, master.registrar)
-    master.log.dropped = rows["dropped"]
+    Log.lost += int(rows["dropped"])
+    for id in master.table.nodes:
+        master.news.node_changed(id)
 
 
 def settle_attendants(master: Supervisor, rows: Rows) -> None:

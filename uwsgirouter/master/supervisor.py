@@ -122,9 +122,7 @@ class Supervisor:
             source, settings, self.sockets, self.registrar, self.attention.ears, self.place, log, legacy
         )
         self.upgrade = Upgrade(self, self.attention.others)
-        self.looking = Looking(
-            self.fleet, self.reload, self.registrar, self.counters, self.news, lambda: self.stage.value
-        )
+        self.looking = Looking(self)
         commands = Commands(
             self.registrar, self._inflight, self.channels.settled, log, self.looking, self.observed.counted
         )
@@ -205,6 +203,8 @@ class Supervisor:
 
     def _next_moment(self, now: float) -> float:
         """When there is something to do, whatever happens until then."""
+        if self.news.is_behind:
+            return 0.0
         puts_off = (self.crew.respawns.not_before, self.attendants.not_before, self.notifier.next_beat() or 0.0)
         return min([self._next_tick, *(moment for moment in puts_off if moment > now)])
 
@@ -317,6 +317,7 @@ class Supervisor:
         what = message[0] if message else ""
         if what == "ready" and member.life is Life.STARTING:
             member.life = Life.SERVING
+            self.looking.traces.joined(member)
             self._complete_reload(time.monotonic())
         elif what == "draining":
             now = time.monotonic()

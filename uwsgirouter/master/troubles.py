@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from uwsgirouter.model.counters import ROWS, Counter, Counters
+from uwsgirouter.model.counters import Counter, Counters
 from uwsgirouter.protocol.answers import Cause
 
 MINUTE = 60
@@ -21,6 +23,14 @@ PARTS = 12
 _CAUSES = tuple(Cause)
 _BY_WORD = {cause.value.word: cause for cause in Cause}
 _TEXT_MOST = 300
+
+Beside = Callable[[], "dict[str, int]"]
+
+
+class _Moment(NamedTuple):
+    at: float
+    causes: list[int]
+    beside: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,13 @@ class Sample:
 
 
 class Troubles:
-    """Failures by cause."""
+    """Failures by cause. ``beside()`` are other totals whose growth in the last minute is of interest, by name."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, beside: Beside = dict) -> None:
         self._counters = counters
+        self._beside = beside
         self._samples: dict[Cause, Sample] = {}
-        self._past: deque[tuple[float, list[int]]] = deque(maxlen=PARTS + 1)
+        self._past: deque[_Moment] = deque(maxlen=PARTS + 1)
 
     def tell(self, worker: int, message: list[object]) -> None:
         """What ``worker`` says of a failure: cause, key, node, detail, request id. Nonsense is dropped."""
@@ -53,19 +64,23 @@ class Troubles:
 
     def tick(self, now: float) -> None:
         """Called now and then: note the counters, a few times a minute."""
-        if not self._past or now - self._past[-1][0] >= MINUTE / PARTS:
-            self._past.append((now, self._totals()))
+        if not self._past or now - self._past[-1].at >= MINUTE / PARTS:
+            self._past.append(_Moment(now, self._totals(), self._beside()))
+
+    def lately(self) -> dict[str, int]:
+        """By how much the other totals have grown in the last minute."""
+        before = self._past[0].beside if self._past else {}
+        return {name: total - before.get(name, 0) for name, total in self._beside().items()}
 
     def rows(self) -> list[dict[str, object]]:
         """One row for each cause that occurred, the most frequent of the last minute first."""
         totals = self._totals()
-        before = self._past[0][1] if self._past else totals
-        rows = [
-            self._row(cause, total, total - then)
-            for cause, total, then in zip(_CAUSES, totals, before, strict=True)
-            if total
+        before = self._past[0].causes if self._past else [0] * len(totals)
+        found = [
+            (total - then, total, cause) for cause, total, then in zip(_CAUSES, totals, before, strict=True) if total
         ]
-        return sorted(rows, key=lambda row: (-int(str(row["last_minute"])), -int(str(row["total"]))))
+        found.sort(key=lambda row: (-row[0], -row[1]))
+        return [self._row(cause, total, lately) for lately, total, cause in found]
 
     def _row(self, cause: Cause, total: int, lately: int) -> dict[str, object]:
         answer = cause.value
@@ -89,6 +104,6 @@ class Troubles:
         return row
 
     def _totals(self) -> list[int]:
-        """By cause, since the start. A row that no worker ever had is empty, and so are those behind it."""
-        rows = [row for row in range(ROWS) if self._counters.read(row, Counter.REQUESTS) or row < 2]
+        """By cause, since the start."""
+        rows = self._counters.used_rows()
         return [self._counters.total(Counter.FAILURES + index, rows) for index in range(len(_CAUSES))]

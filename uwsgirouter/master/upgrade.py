@@ -26,6 +26,7 @@ from uwsgirouter import __version__
 from uwsgirouter.log import printable
 from uwsgirouter.master import process
 from uwsgirouter.master.handover import HANDOVER, TRIAL, Luggage, absent, write_handover
+from uwsgirouter.master.reload import Setback
 from uwsgirouter.master.succession import compose
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Upgrade:
         """Of a version that is to take over, as soon as nobody is in the middle of an answer."""
         self._answers_until = 0.0
         self._is_replacing = False
+        self.failure: Setback | None = None
+        """Why the last one failed."""
 
     # -- orders -----------------------------------------------------------------------------------------------------
 
@@ -228,6 +231,7 @@ class Upgrade:
         self._after()
 
     def _tell_failure(self, reason: str) -> None:
+        self.failure = Setback(time.time(), reason)
         self._log.say(f"upgrade failed: {reason}")
         self._log.say(f"upgrade failed: version {__version__} goes on")
 

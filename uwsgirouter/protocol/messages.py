@@ -2,8 +2,10 @@
 
 One idea: JSON, because a worker runs with fewer rights than the master and what it sends must be safe to read. Sans-IO:
 bytes in, lists out. Down: ``nodes`` (number, snapshot?, rows, gone ids), ``start`` (number), ``drain`` (last?, numbers
-of listeners that nobody serves afterwards), ``stop``, ``log`` (with a descriptor). Up: ``ready`` (number), ``failed``
-(node id, reason), ``wake`` (node id: its vassal is needed), ``draining``.
+of listeners that nobody serves afterwards), ``stop``, ``log`` (with a descriptor), ``trace`` (token, key, count) and
+``untrace`` (token). Up: ``ready`` (number), ``failed`` (node id, reason), ``faults`` (node id, count), ``answered``
+(node id), ``wake`` (node id: its vassal is needed), ``draining``; for people alone ``trouble`` (cause, key, node,
+detail, request id) and ``traced`` (token, request).
 Invariant: any split of the stream gives the same messages.
 """
 
@@ -33,7 +35,9 @@ def encode_message(*items: object) -> bytes:
 class MessageReader:
     """Puts messages together from a stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MESSAGE_MAX) -> None:
+        """``most``: bytes of a message."""
+        self._most = most
         self._buffer = bytearray()
 
     @property
@@ -49,7 +53,7 @@ class MessageReader:
         start = 0
         while len(buffer) - start >= 4:
             (size,) = _LENGTH.unpack_from(buffer, start)
-            if size > MESSAGE_MAX:
+            if size > self._most:
                 raise ProtocolError("too large", f"a message of {size} bytes")
             if len(buffer) - start - 4 < size:
                 break

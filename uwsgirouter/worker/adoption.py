@@ -16,6 +16,7 @@ from select import epoll
 from typing import TYPE_CHECKING, Any, Protocol
 
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.explaining import step
 from uwsgirouter.worker.peers import hung_up, was_spoken_to
 from uwsgirouter.worker.phases import Phase
 from uwsgirouter.worker.retrying import no_answer
@@ -90,6 +91,7 @@ def may_adopt(session: Session, node: Node) -> bool:
 def offer(session: Session, upstream: Stream, data: bytes) -> int:
     """Send ``data`` to the node, the client's descriptor along with it; the bytes taken. Raises OSError."""
     session.passed = True
+    step(session, "the client's descriptor goes along: the node may take it over")
     try:
         return send_with(upstream, data, session.client.fileno(), _FLAGS)
     except OSError as error:
@@ -103,6 +105,7 @@ def offer(session: Session, upstream: Stream, data: bytes) -> int:
 def answered_itself(session: Session) -> None:
     """The node did not adopt, and the kernel dropped the descriptor: do not offer it each time."""
     session.passed = False
+    step(session, "the node did not take the client over")
     if session.node is not None:
         session.node.pass_after = session.router.ticks + ASK_AGAIN
 

@@ -16,8 +16,9 @@ from uwsgirouter.model.counters import Counter
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.protocol.packet import decode_vars, scan
 from uwsgirouter.worker.body import Buffering
+from uwsgirouter.worker.explaining import explain, step
 from uwsgirouter.worker.phases import Phase
-from uwsgirouter.worker.seeking import cannot_map, look, seek, tell_candidates
+from uwsgirouter.worker.seeking import cannot_map, look, seek
 from uwsgirouter.worker.session import Session
 from uwsgirouter.worker.state import STREAMING
 
@@ -146,13 +147,13 @@ class Arrival(Session):
         except (BadKey, BadTarget) as error:
             cannot_map(self, error)
             return
-        if self.record is not None and self.record.steps is not None:
-            tell_candidates(self, slot)
         if slot is None:
             node = None
         else:
             choice = self.choice = router.choice
             node = slot.next(self) if choice is None else choice.pick(self, slot)
+        if self.record is not None and self.record.steps is not None:
+            explain(self, slot, node)
         if node is None:
             seek(self, slot)
         else:
@@ -177,6 +178,7 @@ class Arrival(Session):
                 self.fail(Cause.NO_NODE)
             return True
         self.phase = _BODY
+        step(self, "its body is gathered first")
         came, self.packet = self.packet[self.end :], self.packet[: self.end]
         self.body = Buffering(router, self, self.client)
         self.body.begin(came, length)
@@ -186,6 +188,7 @@ class Arrival(Session):
         """All of a buffered body is here: ``body``, or (empty) in a file."""
         self.left = 0
         self.phase = _CONNECT
+        step(self, "the body is here, in memory" if body else "the body is here, in a file")
         self.packet += body
         self.end = len(self.packet)  # it can be sent again as it is
         self.find()

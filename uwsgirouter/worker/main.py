@@ -127,6 +127,7 @@ class Worker:
         self._unanswered = self.loop.timer(ANSWER_TIME, ANSWER_TIME)
         self._long_lived = LongLived()
         self._errors = Throttle(self.log.block, 1)
+        self._lines_lost = Log.lost
 
     def _rules(self, post: Post, scripts: Scripts) -> Rules | None:
         if post.rules is None:
@@ -244,7 +245,7 @@ class Worker:
         if self._tracing is None:
             from uwsgirouter.worker.tracing import Tracing
 
-            self._tracing = Tracing(self.router, lambda: Observer(self._ids, False), self.uplink.send)
+            self._tracing = Tracing(self.router, lambda: Observer(self._ids, False), self.uplink.tell)
         self._tracing.begin(token, key, count)
 
     def untrace(self, token: int) -> None:
@@ -257,6 +258,8 @@ class Worker:
     def _tick(self) -> None:
         self._beat()
         self._cells[Counter.CHEAP] = self.duty is Duty.CHEAP
+        self._cells[Counter.LINES_DROPPED] += Log.lost - self._lines_lost
+        self._lines_lost = Log.lost
         self._inflight.look()
         self.table.balancing.grow()
         self.router.tick()

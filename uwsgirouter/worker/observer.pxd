@@ -25,7 +25,8 @@ cdef class Ids:
 cdef class Observer:
     cdef Ids _ids
     cdef bint _passes_ids
-    cdef public bint keeps_head, traces
+    cdef public bint keeps_head
+    cdef public object traces
     cdef public list sinks
     cdef public NodeTallies tallies
 

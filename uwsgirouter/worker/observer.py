@@ -79,14 +79,14 @@ class Observer:
         self.keeps_head = False
         """Whether a sink wants the heads of responses."""
         self.tallies: NodeTallies | None = None
-        self.traces = False
-        """Whether somebody wants to know what is decided, step by step."""
+        self.traces: frozenset[bytes] | None = None
+        """The keys for whose requests somebody wants to know what is decided, step by step."""
 
     def begin(self, session: Session, key: bytes) -> None:
         """The packet of ``session`` is here and well-formed; its own key is ``key``."""
         record = session.record = Record(self.keeps_head)
         record.key = key
-        if self.traces:
+        if self.traces is not None:
             record.steps = []
         if not self._passes_ids:
             return
@@ -120,7 +120,6 @@ class Observer:
         record = session.record
         if record is None:
             record = session.record = Record(False)
-        record.step(f"fails: {cause.value.word}")
         record.cause = cause.value.word
         record.status = cause.value.status
         if not record.packet:

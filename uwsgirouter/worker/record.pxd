@@ -13,7 +13,7 @@ cdef class Record:
     cdef public double began, sought, dialled, connected, first, ended
     cdef public long long rx, tx, rx_told, tx_told, own
     cdef public int status
-    cdef public object cause
+    cdef public object cause, slot
     cdef public bytes key, packet, head
     cdef public list steps
     cdef public bint keeps_head, counted

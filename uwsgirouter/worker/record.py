@@ -45,6 +45,7 @@ class Record:
         "packet",
         "rx",
         "rx_told",
+        "slot",
         "sought",
         "status",
         "steps",
@@ -82,6 +83,8 @@ class Record:
         """How it failed: the word of a Cause, or ``client-gone``; empty: it did not."""
         self.key = b""
         """What it was looked for by, before anything was put in its place."""
+        self.slot: bytes | None = None
+        """The key under which its nodes stand, as far as a trace has noted it."""
         self.packet = b""
         """The packet (without the body), when the session has let go of it."""
         self.head = b""
@@ -109,6 +112,8 @@ class Record:
         """The connection is made and the packet, of ``count`` bytes, is out."""
         self.connected = monotonic()
         self.rx += count
+        if self.steps is not None:
+            self.step(f"connected; the request is sent, {count} bytes")
 
     def came(self, count: int, pump: Pump) -> None:
         """``pump`` read ``count`` bytes of the response."""

@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.explaining import is_traced, step
 from uwsgirouter.worker.flow import Flow
 from uwsgirouter.worker.seeking import look, lost, seek
 from uwsgirouter.worker.state import STREAMING
@@ -35,6 +36,7 @@ def withdraw(session: Session, node: Node) -> None:
     session.upstream = None
     session.router.inflight[node.id] -= 1
     session.attempts -= 1
+    step(session, f"{node.address.text} was given its last request by another worker in this moment")
     lost(session, node)
 
 
@@ -43,8 +45,8 @@ def connect_failed(session: Session, node: Node, error: OSError) -> None:
     if error.errno in _OUT_OF_DESCRIPTORS:
         session.fail(Cause.OVERLOAD, os.strerror(error.errno))
         return
-    if session.record is not None:
-        session.record.step(f"no connection to {node.address.text}: {error.strerror or error}")
+    if is_traced(session):
+        step(session, f"no connection to {node.address.text}: {error.strerror or error}")
     session.router.connect_failed(node, error, session.attempts - 1)
     cause = Cause.CONNECT_TIMEOUT if error.errno == errno.ETIMEDOUT else Cause.CONNECT_FAILED
     _try_another(session, node, cause, error.strerror or str(error))
@@ -58,6 +60,7 @@ def no_answer(session: Session, cause: Cause, detail: str) -> None:
     if node is not None and _may_repeat(session):
         _try_another(session, node, cause, detail)
     else:
+        step(session, "the request cannot be repeated: it is not idempotent, or its body was passed on")
         session.fail(cause, detail)
 
 

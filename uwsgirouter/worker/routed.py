@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import gevent
 
 from uwsgirouter.errors import ProtocolError
-from uwsgirouter.log import Log, Throttle
+from uwsgirouter.log import Log, Throttle, printable
 from uwsgirouter.mappers.mountpoints import path_of
 from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import scan
@@ -28,6 +28,7 @@ from uwsgirouter.rules.exchange import Exchange, Speech, Target
 from uwsgirouter.rules.response import Piece, Response, Stage
 from uwsgirouter.rules.stage import OPEN
 from uwsgirouter.worker.ending import begin_answer, drop, end_answer, take_body, tell_failure
+from uwsgirouter.worker.explaining import step
 from uwsgirouter.worker.filter import Filter
 from uwsgirouter.worker.outlet import Outlet, Unreadable
 from uwsgirouter.worker.phases import Phase
@@ -77,6 +78,7 @@ class Rules:
         if session.record is not None and session.record.steps is not None:
             exchange.steps = session.record
         if self._waits:
+            step(session, _RULES.value)
             session.phase = _RULES
             see_client(session)
             self.run(session, True, partial(_run_request, exchange), routed.decided)
@@ -203,6 +205,8 @@ class Routed:
             session.unwatch()
             session.phase = _PACKET
             session.silence = 0
+        if exchange.steps is not None:
+            self._tell_decision(exchange.steps, verdict)
         if exchange.patience is not None:
             session.deadline = session.router.ticks + exchange.patience
         if verdict is not _BREAK and not (exchange.has_response and exchange.response.answered):
@@ -216,6 +220,19 @@ class Routed:
             session.fail(exchange.cause, exchange.broken)
         else:
             session.fail(Cause.RULE_BREAK)
+
+    def _tell_decision(self, tell: Callable[[str], None], verdict: Verdict) -> None:
+        exchange = self.exchange
+        if verdict is not _BREAK and not (exchange.has_response and exchange.response.answered):
+            key = f", key {printable(exchange.key)}" if exchange.key != self._session.key else ""
+            node = f", node {exchange.node}" if exchange.node else ""
+            tell(f"the rules let it go on{key}{node}")
+        elif exchange.target is not None:
+            tell(f"the rules send it to {exchange.target.address} ({exchange.target.speech.name.lower()})")
+        elif self.response.stage is not _NOTHING:
+            tell(f"the rules answer it: {self.response.status}")
+        else:
+            tell("the rules end it without an answer")
 
     def _go_on(self) -> None:
         session, exchange = self._session, self.exchange

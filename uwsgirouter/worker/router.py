@@ -26,6 +26,7 @@ from uwsgirouter.worker.asking import Ask, Asking
 from uwsgirouter.worker.choice import Choice
 from uwsgirouter.worker.common import FRESH_DELAY, Common
 from uwsgirouter.worker.disk import Disk
+from uwsgirouter.worker.explaining import is_traced, step
 from uwsgirouter.worker.observer import ID_VARIABLE, Ids, Observer, acceptable
 from uwsgirouter.worker.queue import Queue
 from uwsgirouter.worker.vassals import Vassals
@@ -252,8 +253,8 @@ class Router(Common):
     def tries_another(self, session: Session, node: Node, cause: Cause) -> None:
         """A request goes to another node after ``node``."""
         self.cells[Counter.RETRIES] += 1
-        if session.record is not None:
-            session.record.step(f"{cause.value.word} by {node.address.text}: another node is tried")
+        if is_traced(session):
+            step(session, f"{cause.value.word} by {node.address.text}: another node is tried")
         if cause in (Cause.NODE_CLOSED, Cause.NODE_RESET):
             text = f"{cause.value.word} by {node.address.text}, key {printable(session.key)}: tried on another node"
             self._say(text, time.monotonic())
@@ -262,6 +263,7 @@ class Router(Common):
         """``node`` took the client over. ``unproven``: it closed at once, which one that died would do as well."""
         self.cells[Counter.ANSWERED] += 1
         self.cells[Counter.ADOPTED] += 1
+        step(session, "the node took the client over, and answers it by itself")
         if not unproven:
             self._adopters.add(node.address.text)
         elif node.address.text not in self._adopters:
@@ -280,6 +282,8 @@ class Router(Common):
     def failed(self, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
         """A request ends with our answer for ``cause``."""
         self.cells[_CAUSE_CELL[cause]] += 1
+        if is_traced(session):
+            step(session, f"failed ({session.phase.value}): {_worded(cause, detail)}")
         if self.observer is not None:
             self.observer.failed(session, cause)
         self._tell("failed", session, cause, detail, node, tries)
@@ -291,6 +295,7 @@ class Router(Common):
         self.cells[Counter.ABORTED] += 1
         if session.record is not None:
             session.record.cause = cause.value.word
+            step(session, f"cut off ({session.phase.value}): {_worded(cause, detail)}")
         self._tell("cut off", session, cause, detail, node, tries)
         self._sample(session, cause, detail, node)
 
@@ -308,3 +313,7 @@ class Router(Common):
         answer = cause.value
         text = f"request {what}: {answer.status} {answer.word} key {key}{where} tries {tries}{reason}"
         (self._say_bad if cause in _SENT_BADLY else self._say)(text, time.monotonic())
+
+
+def _worded(cause: Cause, detail: str) -> str:
+    return f"{cause.value.status} {cause.value.word}{f' ({detail})' if detail else ''}"

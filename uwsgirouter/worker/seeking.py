@@ -14,10 +14,10 @@ from socket import MSG_DONTWAIT, MSG_PEEK
 from typing import TYPE_CHECKING
 
 from uwsgirouter.errors import BadKey, BadTarget
-from uwsgirouter.log import printable
 from uwsgirouter.model.slot import Slot
 from uwsgirouter.model.table import FALLBACK_KEY
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.worker.explaining import explain, is_traced, step
 from uwsgirouter.worker.peers import has_ended, hung_up
 from uwsgirouter.worker.phases import Phase
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from uwsgirouter.mappers.base import Candidates
     from uwsgirouter.model.node import Node
     from uwsgirouter.worker.session import Session
-
-TOLD_MOST = 10
-"""Nodes that a trace names."""
 
 _PEEK = int(MSG_DONTWAIT | MSG_PEEK)
 
@@ -53,19 +50,6 @@ def look(session: Session) -> Candidates | None:
         return None
 
 
-def tell_candidates(session: Session, slot: Candidates | None) -> None:
-    """A line of the trace: the nodes among which one is chosen."""
-    assert session.record is not None
-    key = printable(session.key) or "-"
-    if slot is None:
-        session.record.step(f"key {key}: no nodes are known")
-        return
-    nodes = slot.nodes if isinstance(slot, Slot) else []
-    shown = [f"{node.address.text} {node.state.value} weight {node.weight}" for node in nodes[:TOLD_MOST]]
-    more = [f"and {len(nodes) - TOLD_MOST} more"] if len(nodes) > TOLD_MOST else []
-    session.record.step(f"key {key}: {', '.join(shown + more) or 'a node is made of it'}")
-
-
 def seek(session: Session, slot: Candidates | None) -> None:
     """Nobody in ``slot`` is up and free, or one failed: ask whoever may know better, or take what is left."""
     if session.phase in _OVER:
@@ -73,7 +57,7 @@ def seek(session: Session, slot: Candidates | None) -> None:
     ask = session.asks() if slot is None else None
     if ask is not None:
         session.phase = Phase.MAP
-        _tell(session)
+        step(session, session.phase.value)
         see_client(session)
         session.router.consult(session, ask, session.tried or [])
         return
@@ -89,6 +73,8 @@ def mapped(session: Session, slot: Candidates | None, error: Exception | None) -
     if error is not None:
         cannot_map(session, error)
     else:
+        if is_traced(session):
+            explain(session, slot, None)
         choose(session, slot)
 
 
@@ -102,7 +88,7 @@ def choose(session: Session, slot: Candidates | None, in_line: bool = False) -> 
         return
     if session.phase is not Phase.WAKE and router.is_asleep(slot, tried):
         session.phase = Phase.WAKE
-        _tell(session)
+        step(session, session.phase.value)
         session.silence = 0
         session.tried = None  # whoever failed may be the one that is being started
         see_client(session)
@@ -137,7 +123,7 @@ def wait_in_line(session: Session, key: bytes) -> None:
     wanted = choice.wanted(session, slot, session.tried or []) if isinstance(slot, Slot) else []
     if router.queue.put(session, key, wanted):
         session.phase = Phase.QUEUE
-        _tell(session)
+        step(session, session.phase.value)
         session.silence = 0
         see_client(session)
     else:
@@ -153,6 +139,7 @@ def dequeued(session: Session, slot: Candidates | None, node: Node | None) -> No
     session.phase = Phase.CONNECT
     session.silence = 0
     session.lent = None
+    step(session, "its turn in the line has come")
     if node is not None:
         session.dial(node)
     else:
@@ -169,12 +156,6 @@ def lost(session: Session, node: Node) -> None:
         session.dial(free)
     else:
         wait_in_line(session, node.key)
-
-
-def _tell(session: Session) -> None:
-    """Who traces the request hears that it waits."""
-    if session.record is not None:
-        session.record.step(session.phase.value)
 
 
 def see_client(session: Session) -> None:

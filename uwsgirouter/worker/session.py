@@ -306,6 +306,7 @@ class Session(SessionState):
         self.router.cells[Counter.CLIENT_GONE] += 1
         if self.record is not None:
             self.record.cause = "client-gone"
+            self.record.step("the client is gone")
         self.close()
 
     def close(self) -> None:

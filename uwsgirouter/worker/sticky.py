@@ -53,6 +53,19 @@ class Sticky:
         found = [node for node in slot.nodes if self.token(node) in values and _serves(node, slot)]
         return min(found, key=lambda node: values.index(self.token(node)), default=None)
 
+    def explain(self, session: Session, slot: Slot) -> str:
+        """What the request's cookie says, in words for a trace."""
+        values = self._values(session)
+        if not values:
+            return f"no cookie {self._name.decode()}"
+        node = self.node_of(session, slot)
+        if node is not None:
+            return f"its cookie names {node.address.text}"
+        named = next((node for node in slot.nodes if self.token(node) in values), None)
+        if named is None:
+            return "its cookie names none of the nodes"
+        return f"its cookie names {named.address.text}, which does not serve it now"
+
     def header(self, session: Session, node: Node) -> bytes:
         """The header line that tells the client its node; empty when it knows, or when it is not to come back."""
         if node.key == DIRECT_KEY or node.key == FALLBACK_KEY:

@@ -22,6 +22,8 @@ from uwsgirouter.protocol.control import to_bytes, to_text
 from uwsgirouter.protocol.messages import Message, MessageReader, encode_message
 
 READ_SIZE = 1 << 18
+WAITING_MOST = 1000
+"""Messages that may wait for the master to read; what only informs people is dropped beyond that."""
 DETAIL_MOST = 200
 """Characters of what was told of a failure."""
 
@@ -100,12 +102,19 @@ class Uplink:
 
     def troubled(self, cause: str, key: bytes, node: str, detail: str, request: bytes) -> None:
         """A request failed for ``cause``: one of many."""
-        self.send("trouble", cause, to_text(key), node, detail[:DETAIL_MOST], to_text(request))
+        self.tell("trouble", cause, to_text(key), node, detail[:DETAIL_MOST], to_text(request))
 
     def send(self, *items: object) -> None:
         """Queue a message. Does not block."""
         self._out.append(encode_message(*items))
         self._flush()
+
+    def tell(self, *items: object) -> bool:
+        """The same for what only informs people: dropped (False) when too much waits."""
+        if len(self._out) >= WAITING_MOST:
+            return False
+        self.send(*items)
+        return True
 
     def _on_readable(self) -> None:
         try:
