@@ -72,6 +72,7 @@ def compose(master: Supervisor, keep: Keep) -> Rows:
         "attendants": master.attendants.handed(keep),
         "place": master.place.handed(keep),
         "metrics": master.reload.handed_metrics(keep),
+        "access": None if current.access is None else current.access.handed(keep),
         "dropped": master.log.dropped,
     }
 
@@ -94,7 +95,7 @@ def settings_in_force(rows: Rows) -> Settings:
 
 def legacy_of(rows: Rows, endpoints: Endpoints) -> Legacy:
     """The generation in force. Its number is another one, so that none is ever the first."""
-    return Legacy(rows["index"] + 1, rows["target"], endpoints, rows["hosts"], rows["metrics"])
+    return Legacy(rows["index"] + 1, rows["target"], endpoints, rows["hosts"], rows["metrics"], rows.get("access"))
 
 
 def settle(master: Supervisor, rows: Rows) -> None:

@@ -24,6 +24,8 @@ from uwsgirouter.rules.subjects import ADDRESS, HOST, SERVER_NAME
 if TYPE_CHECKING:
     from uwsgirouter.rules.table import Table
 
+ID_VARIABLE = b"HTTP_X_REQUEST_ID"
+
 
 class Speech(Enum):
     """What is spoken with a target."""
@@ -79,6 +81,7 @@ class Exchange:
         "node",
         "packet",
         "patience",
+        "request_id",
         "running",
         "steps",
         "subjects",
@@ -129,6 +132,8 @@ class Exchange:
         self.collected: dict[bytes, bytes] = {}
         """Variables made of response headers; not sent to a node."""
         self._uuid = ""
+        self.request_id = b""
+        """What logs call the request; empty until somebody asks."""
 
     @property
     def response(self) -> Response:
@@ -141,6 +146,12 @@ class Exchange:
     def has_response(self) -> bool:
         """Whether anybody has asked for :attr:`response`."""
         return self._response is not None
+
+    def identify(self) -> bytes:
+        """What logs and failure pages call the request."""
+        if not self.request_id:
+            self.request_id = self.host.identify(self.variable(ID_VARIABLE))
+        return self.request_id
 
     def let_go(self) -> None:
         """The request is over: exchange and response need not wait for the garbage collector."""

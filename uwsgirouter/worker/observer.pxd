@@ -26,7 +26,7 @@ cdef class Observer:
     cdef Ids _ids
     cdef bint _passes_ids
     cdef public bint keeps_head, traces
-    cdef public list sinks
+    cdef public list sinks, ends
     cdef public NodeTallies tallies
 
     @cython.locals(packet=bytes, record=Record)

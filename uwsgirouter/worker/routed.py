@@ -73,6 +73,8 @@ class Rules:
     def begin(self, session: Arrival, end: int, length: int, upgrade: bool) -> None:
         """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
+        if session.request_id:
+            exchange.request_id = session.request_id
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
         if session.record is not None and session.record.steps is not None:
             exchange.steps = session.record
@@ -257,6 +259,8 @@ class Routed:
 
     def _leave_unneeded(self) -> None:
         if not self._is_needed():
+            if self._session.record is not None:
+                self._note_wishes(self._session.record)
             self._session.routed = None
 
     def find(self) -> Candidates | None:
@@ -275,9 +279,14 @@ class Routed:
         return path_of(self.exchange.variable(b"PATH_INFO"), self.exchange.variable(b"REQUEST_URI"))
 
     def note(self, record: Record) -> None:
-        """What the client got, when rules have seen it: the session is over."""
+        """What the client got, when rules have seen it, and what they want logged: the session is over."""
+        self._note_wishes(record)
         if self.exchange.has_response and self.response.head_out:
             record.status = self.response.status
+
+    def _note_wishes(self, record: Record) -> None:
+        record.logvars = self.exchange.logvars or None
+        record.unlogged = not self.exchange.log_request
 
     # -- what the session asks ---------------------------------------------------------------------------------------
 
@@ -440,7 +449,8 @@ class Routed:
         discard(self.response.take())
         self.response.status = cause.value.status
         page = self._session.router.error_pages
-        self._send([encode_answer(cause, self._is_head_only())] if page else [])
+        name = self._session.router.identify(self._session)
+        self._send([encode_answer(cause, self._is_head_only(), name)] if page else [])
 
     def _answer(self) -> None:
         session, response = self._session, self.response
