@@ -31,6 +31,7 @@ MODULES = (
     "uwsgirouter.worker.session",
     "uwsgirouter.worker.observer",
     "uwsgirouter.worker.measures",
+    "uwsgirouter.worker.access",
     "uwsgirouter.worker.arrival",
     "uwsgirouter.worker.listener",
     "uwsgirouter.rules.head",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
 import re
 import shlex
@@ -96,6 +97,8 @@ USED_ELSEWHERE = {
     "systemd/uwsgirouter@.socket",
 }
 USED_HERE = {
+    "access-log-json.ini",
+    "access-log.ini",
     "nginx.conf.example",
     "router.conf",
     "shared-cache/router.ini",
@@ -173,6 +176,29 @@ def test_shared_cache(servers: Servers, filled: Filled) -> None:
         check=True,
     )
     assert done.stdout == (2).to_bytes(8, "little") + b"\n"
+
+
+def test_access_log(servers: Servers, filled: Filled) -> None:
+    """A line a request, in the file that it names; what stands in comments is valid, too."""
+    text = filled.text("access-log.ini")
+    path = filled.directory / "commented.ini"
+    path.write_text(re.sub(r"^; (?=[a-z0-9-]+ = )", "", text, flags=re.M))
+    assert check(path).returncode == 0
+    router = servers.router(config=text)
+    serve_through(servers, filled)
+    router.stop()
+    lines = (filled.directory / "access.log").read_text().splitlines()
+    assert re.fullmatch(r'[^ ]+ - - \[.*\] "GET / .*" 200 .* key=a.example node=.* tries=1 ms=.* id=\w{32}', lines[-1])
+
+
+def test_access_log_json(servers: Servers, filled: Filled) -> None:
+    """The same in two places."""
+    router = servers.router(config=filled.text("access-log-json.ini"))
+    serve_through(servers, filled)
+    router.stop()
+    last = json.loads((filled.directory / "access.json").read_text().splitlines()[-1])
+    assert (last["key"], last["status"], last["tries"], last["cause"]) == ("a.example", 200, 1, None)
+    assert f'"id":"{last["id"]}"' in router.log()
 
 
 def check(path: Path) -> subprocess.CompletedProcess[str]:

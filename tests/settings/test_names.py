@@ -18,7 +18,7 @@ from uwsgirouter.settings.names import Verdict, verdict
         ("plugins", Verdict.IGNORED),
         ("need-app", Verdict.IGNORED),
         ("buffer-size", Verdict.IGNORED),
-        ("logformat", Verdict.IGNORED),
+        ("log-master", Verdict.IGNORED),
         ("processes", Verdict.OPTION),
         ("module", Verdict.OPTION),
         ("cheaper", Verdict.APPLICATION),

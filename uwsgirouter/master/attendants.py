@@ -210,10 +210,12 @@ class Attendants:
                 attendant.reason = "did not listen to its master"
                 _signal_group(attendant.pid, signal.SIGKILL)
 
-    def reopen_log(self) -> None:
-        """Give each the master's new log."""
+    def reopen_log(self, is_new: bool = True) -> None:
+        """Give each the master's log; the programs only one that ``is_new``."""
         for attendant in self.members.values():
             if attendant.duty.program:
+                if not is_new:
+                    continue
                 # Before it is ready it may not know the signal, which would end it.
                 if attendant.state is State.STARTING:
                     attendant.log_moved = True
@@ -239,7 +241,8 @@ class Attendants:
         for attendant in list(self.members.values()):
             if not which(attendant):
                 continue
-            deadline = now + min(at_most, attendant.duty.mercy)
+            mercy = attendant.duty.mercy
+            deadline = now + (mercy if attendant.duty.outlives else min(at_most, mercy))
             attendant.deadline = min(deadline, attendant.deadline or deadline)
             hurried = hurry and attendant.duty.program and attendant.state is not State.STARTING
             if hurried or attendant.state is not State.LEAVING:
@@ -352,6 +355,7 @@ def _row(attendant: Attendant, keep: Keep) -> Rows:
         "program": duty.program,
         "optional": duty.optional,
         "rests": duty.rests,
+        "outlives": duty.outlives,
         "mercy": duty.mercy,
         "ready_within": duty.ready_within,
         "words": list(duty.words),
@@ -376,6 +380,7 @@ def _silent(row: Rows) -> Duty:
         program=row["program"],
         optional=row["optional"],
         rests=row["rests"],
+        outlives=row.get("outlives", False),
         mercy=row["mercy"],
         ready_within=row["ready_within"],
     )

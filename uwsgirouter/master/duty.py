@@ -6,6 +6,7 @@ that is made with its generation, at the time when errors can still be told to p
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,5 +64,9 @@ class Duty:
     """Workers start without it, and that it cannot start is no reason to give anything up."""
     words: deque[Message] = field(default_factory=deque)
     """What is to be said to the attendant. One that starts gets none: it sees what the master saw at that moment."""
+    outlives: bool = False
+    """It leaves when it sees that the workers have left, and not before: its ``mercy`` is not cut short."""
+    inherits: tuple[socket.socket, ...] = ()
+    """Ends of channels that are its own; it gets no others."""
     rests: bool = False
     """It serves clients, so WINCH ends it (and HUP brings it back)."""

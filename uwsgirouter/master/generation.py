@@ -16,6 +16,7 @@ from uwsgirouter.settings.address import Address
 from uwsgirouter.settings.settings import Settings
 
 if TYPE_CHECKING:
+    from uwsgirouter.master.logger import LogChannel
     from uwsgirouter.model.metrics import Metrics
     from uwsgirouter.rules.limit_memory import LimitMemory
     from uwsgirouter.rules.table import Table
@@ -38,8 +39,15 @@ class Generation:
     """The numbers that rules change; they are the same over reloads."""
     frozen: str = ""
     """Why no further process can be started for it (after an upgrade); those that are there go on."""
+    access: LogChannel | None = None
+    """The way of the access log's lines from the workers to the logger."""
     duties: list[Duty] = field(default_factory=list)
     """What its attendants do; they are ready before its workers start."""
+
+    def end(self) -> None:
+        """No process of it is started any more."""
+        if self.access is not None:
+            self.access.close()
 
     @property
     def announced(self) -> bool:

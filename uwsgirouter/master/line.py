@@ -30,6 +30,8 @@ class Line:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._reader = MessageReader()
+        self.log_moved = False
+        """The master has opened its log again; set here, and taken back by whoever wants to know."""
 
     def fileno(self) -> int:
         """For a poll of one's own: readable means that :meth:`hear` will not wait."""
@@ -58,6 +60,7 @@ class Line:
             return None
         for descriptor in descriptors:
             process.redirect_log(descriptor)
+            self.log_moved = True
         return [message for message in messages if message[0] != "log"]
 
     def keep(self) -> None:

@@ -50,7 +50,8 @@ def become_worker(
         # The master's nodes are in our memory and not ours: a collection would look at each, and copy its page.
         gc.freeze()
         process.reset_signals()
-        _let_go(master, generation.endpoints.listeners)
+        access = None if generation.access is None else generation.access.writer
+        _let_go(master, generation.endpoints.listeners, () if access is None else (access,))
         upper.close()
         settings = generation.settings
         process.drop_privileges(settings.optional_number("fastrouter-uid"), settings.optional_number("fastrouter-gid"))
@@ -71,6 +72,7 @@ def become_worker(
             tallies=master.observed.tallies_of(settings, row),
             measures=master.observed.measures_of(settings, row),
             limits=generation.limits,
+            access=access,
         )
         return work(post)
     except BootError as error:
@@ -99,7 +101,7 @@ def become_attendant(master: Supervisor, duty: Duty, upper: socket.socket, lower
         process.reset_signals()
         os.setpgid(0, 0)
         setproctitle(f"uwsgirouter: {duty.title or duty.name}")
-        _let_go(master, duty.sockets)
+        _let_go(master, duty.sockets, duty.inherits)
         upper.close()
         duty.prepare()
         process.drop_privileges(duty.user, duty.group)
@@ -117,7 +119,8 @@ def become_attendant(master: Supervisor, duty: Duty, upper: socket.socket, lower
     return CANNOT_BOOT
 
 
-def _let_go(master: Supervisor, keep: Iterable[Bound]) -> None:
+def _let_go(master: Supervisor, keep: Iterable[Bound], ends: Iterable[socket.socket]) -> None:
+    """``keep`` of the sockets that are bound, and ``ends`` of channels, are its own."""
     master.attention.close()
     master.signals.close()
     master.attendants.let_go()
@@ -126,6 +129,12 @@ def _let_go(master: Supervisor, keep: Iterable[Bound]) -> None:
     master.stats.let_go()
     for member in master.fleet.members.values():
         member.downlink.close()
+    own = {id(end) for end in ends}
+    for generation in master.reload.generations:
+        if generation.access is not None:
+            for end in (generation.access.writer, generation.access.reader):
+                if id(end) not in own:
+                    end.close()
     own = {id(bound) for bound in keep}
     for bound in master.sockets.opened():
         if id(bound) not in own:

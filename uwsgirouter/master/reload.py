@@ -19,6 +19,7 @@ from uwsgirouter.master.duties import duties_of, prepare_place, settle_place
 from uwsgirouter.master.fleet import Fleet, Member
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.handover import Keep, Rows
+from uwsgirouter.master.logger import LogChannel, log_channel, logger_duty
 from uwsgirouter.master.names import Names, resolve
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.sockets import Endpoints, Sockets
@@ -52,6 +53,7 @@ class Legacy:
     hosts: dict[str, list[str]]
     metrics: Rows | None
     limits: Rows | None
+    access: Rows | None = None
 
 
 class Reload:
@@ -129,6 +131,7 @@ class Reload:
         if incoming is None or not fleet.ready(incoming.index, incoming.target):
             return None
         old = fleet.of(self.current.index)
+        self.current.end()
         self.current, self.incoming = incoming, None
         self._standing.keep()
         self.failure = None
@@ -144,7 +147,7 @@ class Reload:
 
     def abort(self, reason: str) -> None:
         """Forget the incoming generation; the old one stays as it is."""
-        self.incoming = None
+        self._drop_incoming()
         self._standing.undo()
         self._again = False
         self._adopt(self.current, time.monotonic())
@@ -153,10 +156,20 @@ class Reload:
         self._keep_old(reason)
 
     def cancel(self) -> None:
-        """The router stops: there is no next generation."""
-        self.incoming = None
+        """There is no next generation."""
+        self._drop_incoming()
         self._standing.undo()
         self._again = False
+
+    def end(self) -> None:
+        """The router stops: nothing is started any more."""
+        self.cancel()
+        self.current.end()
+
+    def _drop_incoming(self) -> None:
+        if self.incoming is not None:
+            self.incoming.end()
+            self.incoming = None
 
     def _generation(self, index: int, settings: Settings, before: Names | None = None) -> Generation:
         """Raises BootError, ConfigError; sockets that were bound before are left open."""
@@ -168,10 +181,17 @@ class Reload:
             self._log.line(line)
         limits, metrics = self._limits(settings, rules), self._metrics(settings)
         generation = Generation(index, settings, endpoints, names, workers, rules, limits, metrics)
-        generation.duties = [
-            *duties_of(settings, endpoints, self._place, index > 1, self._want),
-            *self._registrar.duties(generation),
-        ]
+        user, group = settings.optional_number("uid"), settings.optional_number("gid")
+        generation.access = log_channel(settings, user, group)
+        try:
+            generation.duties = [
+                *([] if generation.access is None else [logger_duty(settings, generation.access)]),
+                *duties_of(settings, endpoints, self._place, index > 1, self._want),
+                *self._registrar.duties(generation),
+            ]
+        except BootError:
+            generation.end()
+            raise
         return generation
 
     def _go_on(self, settings: Settings, legacy: Legacy) -> Generation:
@@ -192,6 +212,9 @@ class Reload:
             generation.limits = self._limits(settings, generation.rules)
             generation.metrics = self._metrics(settings)
             generation.duties = duties_of(settings, legacy.endpoints, self._place, True, self._want)
+            if legacy.access is not None:
+                generation.access = LogChannel.inherited(legacy.access)
+                generation.duties.append(logger_duty(settings, generation.access))
         except (ConfigError, BootError, OSError) as error:
             generation.frozen = str(error)
             self._log.say(f"no more workers can be started by the configuration in force: {error}")

@@ -75,6 +75,7 @@ class SignalOrders:
         master = self._master
         path = process.log_path(master.settings)
         if not path:
+            master.attendants.reopen_log(is_new=False)  # the logger has files of its own
             return
         try:
             process.redirect_log(process.open_log(path))

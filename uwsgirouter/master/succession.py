@@ -76,6 +76,7 @@ def compose(master: Supervisor, keep: Keep) -> Rows:
         "place": master.place.handed(keep),
         "metrics": master.reload.handed_metrics(keep),
         "limits": master.reload.handed_limits(keep),
+        "access": None if current.access is None else current.access.handed(keep),
         "dropped": Log.lost,
     }
 
@@ -98,7 +99,8 @@ def settings_in_force(rows: Rows) -> Settings:
 
 def legacy_of(rows: Rows, endpoints: Endpoints) -> Legacy:
     """The generation in force. Its number is another one, so that none is ever the first."""
-    return Legacy(rows["index"] + 1, rows["target"], endpoints, rows["hosts"], rows["metrics"], rows.get("limits"))
+    metrics, limits, access = rows["metrics"], rows.get("limits"), rows.get("access")
+    return Legacy(rows["index"] + 1, rows["target"], endpoints, rows["hosts"], metrics, limits, access)
 
 
 def settle(master: Supervisor, rows: Rows) -> None:

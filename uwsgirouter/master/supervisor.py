@@ -273,7 +273,7 @@ class Supervisor:
         self.notifier.stopping(seconds)
         self.upgrade.cancel()
         self.registrar.take_leave()
-        self.reload.cancel()
+        self.reload.end()
         self.attendants.stop(now, lambda attendant: True, seconds, hurry=life is Life.STOPPING)
         self.crew.stop(deadline, life, *order)
 

@@ -53,6 +53,8 @@ class Counter(IntEnum):
     """Monotonic milliseconds of when the first of those came who wait for a node that is not full; 0: nobody waits."""
     LINES_DROPPED = 13
     """Lines of the log that nobody took."""
+    LOG_DROPPED = 14
+    """Lines of the access log that the logger did not take in time."""
     FAILURES = 16
     """The first of the cells by cause: one for each :class:`~uwsgirouter.protocol.answers.Cause`, in its order."""
     LAG = 60

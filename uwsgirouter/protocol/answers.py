@@ -6,6 +6,7 @@ row of this table; docs/failures.md, the counters and the log lines use the same
 
 from __future__ import annotations
 
+import html
 from enum import Enum
 from typing import NamedTuple
 
@@ -69,12 +70,17 @@ RETRY_AFTER = 5
 """Seconds that a 503 asks its client to wait: nodes announce themselves every 10 s, so half of that."""
 
 
-def encode_answer(cause: Cause, head_only: bool = False) -> bytes:
-    """The response for ``cause``; ``head_only`` leaves out the body, as the answer to a HEAD request."""
+def encode_answer(cause: Cause, head_only: bool = False, request_id: bytes = b"") -> bytes:
+    """The response for ``cause``; ``head_only`` leaves out the body, as the answer to a HEAD request.
+
+    ``request_id``: what the log calls the request, printable ASCII; empty: nobody has named it.
+    """
     answer = cause.value
+    name = request_id.decode("ascii")
+    shown = f"<p>Request {html.escape(name)}</p>\n" if name else ""
     body = (
         f"<!DOCTYPE html>\n<title>{answer.status} {answer.reason}</title>\n"
-        f"<h1>{answer.status} {answer.reason}</h1>\n<p>{answer.sentence}</p>\n"
+        f"<h1>{answer.status} {answer.reason}</h1>\n<p>{answer.sentence}</p>\n{shown}"
     ).encode()
     head = [
         f"HTTP/1.1 {answer.status} {answer.reason}",
@@ -84,6 +90,8 @@ def encode_answer(cause: Cause, head_only: bool = False) -> bytes:
         f"X-Uwsgirouter-Cause: {answer.word}",
         "Connection: close",
     ]
+    if name:
+        head.append(f"X-Request-ID: {name}")
     if answer.status == 503:
         head.append(f"Retry-After: {RETRY_AFTER}")
     return "\r\n".join(head).encode() + b"\r\n\r\n" + (b"" if head_only else body)

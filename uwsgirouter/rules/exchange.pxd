@@ -3,7 +3,7 @@
 cdef class Exchange:
     cdef public object table, host, key, node, target, chosen, broken, cause, jump, log_request, patience, directory
     cdef public object chain, steps
-    cdef public bytes packet
+    cdef public bytes packet, request_id
     cdef public dict subjects, logvars, collected
     cdef public int changes, depth, running
     cdef object _response, _uuid, _held

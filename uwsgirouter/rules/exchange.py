@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from uwsgirouter.rules.program import Program
     from uwsgirouter.rules.table import Table
 
+ID_VARIABLE = b"HTTP_X_REQUEST_ID"
+
 
 _ENDS = (Cause.NODE_CLOSED, Cause.NODE_RESET)
 
@@ -87,6 +89,7 @@ class Exchange:
         "node",
         "packet",
         "patience",
+        "request_id",
         "running",
         "steps",
         "subjects",
@@ -138,6 +141,8 @@ class Exchange:
         """Variables made of response headers; not sent to a node."""
         self._uuid = ""
         self._held: list[Callable[[], None]] | tuple[()] | None = None
+        self.request_id = b""
+        """What logs call the request; empty until somebody asks."""
 
     @property
     def response(self) -> Response:
@@ -170,6 +175,12 @@ class Exchange:
         held, self._held = self._held, ()
         for release in held or ():
             release()
+
+    def identify(self) -> bytes:
+        """What logs and failure pages call the request."""
+        if not self.request_id:
+            self.request_id = self.host.identify(self.variable(ID_VARIABLE))
+        return self.request_id
 
     def let_go(self) -> None:
         """The request is over: exchange and response need not wait for the garbage collector."""

@@ -41,6 +41,8 @@ class Host(Protocol):
     pid: int
     pages: bool
     """Whether failures have pages of the router's own (fastrouter-error-pages)."""
+    names_requests: bool
+    """Whether each line of the log says whose it is (request-id)."""
 
     @property
     def caches(self) -> Caches | None:
@@ -81,6 +83,9 @@ class Host(Protocol):
 
     def complain(self, text: bytes) -> None:
         """A line about what went wrong for one request: clients can cause it as often as they like."""
+
+    def identify(self, brought: bytes) -> bytes:
+        """The id of a request that came with ``brought``: that, if it may be one, else a new one."""
 
     def now(self) -> float:
         """Seconds since the epoch."""

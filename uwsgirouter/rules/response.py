@@ -104,7 +104,7 @@ class Response(Writer):
             self.stage = _ENDED
             return
         head_only = head_only or self.exchange.variable(b"REQUEST_METHOD") == b"HEAD"
-        head, _, body = encode_answer(cause, head_only).partition(b"\r\n\r\n")
+        head, _, body = encode_answer(cause, head_only, self.exchange.identify()).partition(b"\r\n\r\n")
         if self.answer(parse(head)):
             if page and self.exchange.host.pages:
                 self.write(body)

@@ -15,6 +15,7 @@ from uwsgirouter.settings.address import Address, Kind, parse_listen
 from uwsgirouter.settings.alarming import alarm_faults
 from uwsgirouter.settings.cache_checks import cache_faults, cache_notices
 from uwsgirouter.settings.judge import raise_all
+from uwsgirouter.settings.logging import logging_faults, logging_notices
 from uwsgirouter.settings.metering import metric_faults
 from uwsgirouter.settings.rule_services import service_notices
 from uwsgirouter.settings.settings import Settings
@@ -38,6 +39,7 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *cache_faults(settings),
         *alarm_faults(settings),
         *metric_faults(settings),
+        *logging_faults(settings),
         *senders.faults(settings),
         *balancing_checks.faults(settings),
         *application.faults(settings),
@@ -48,6 +50,7 @@ def checked(settings: Settings, inherits_sockets: bool) -> Settings:
         *_odd_paths(settings),
         *cache_notices(settings),
         *service_notices(settings),
+        *logging_notices(settings),
         *senders.notices(settings),
         *resubscription.notices(settings),
         *balancing_checks.notices(settings),

@@ -52,7 +52,7 @@ class Judgement:
             self.ignored.setdefault(entry.name, entry.where)
         if not option.is_value:
             return
-        left = unresolved(entry.text)
+        left = unresolved(entry.text.replace("%(", "%[") if option.name == "logformat" else entry.text)
         if left is not None and not (option.name in RULES and not left[2:-1].isidentifier()):
             raise ConfigError(f"{entry.name} = {entry.text}: {self._missing(left)}", entry.where)
         if option.name == "fastrouter" and entry.text.lower() in ("", "true", "yes", "on"):

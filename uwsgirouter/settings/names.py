@@ -34,13 +34,13 @@ def _words(text: str) -> frozenset[str]:
 
 IGNORED_FLAGS = _words(
     """
-    alarm-cheap auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term disable-logging
+    alarm-cheap auto-procname autoload cheap close-on-exec close-on-exec2 die-on-idle die-on-term
     metrics-no-cores
     disable-sendfile disable-write-exception drop-after-apps drop-after-init enable-metrics
     enable-threads exit-on-reload force-gateway harakiri-verbose honour-stdin ignore-sigpipe
-    ignore-write-errors log-4xx log-5xx log-date log-format-strftime log-master
-    log-master-req-stream log-master-stream log-micros log-reopen log-sendfile log-truncate
-    log-x-forwarded-for log-zero logfile-chown logformat-strftime master memory-report need-app
+    ignore-write-errors log-master
+    log-master-req-stream log-master-stream log-micros log-sendfile log-truncate
+    log-x-forwarded-for logfile-chown master memory-report need-app
     never-swap no-defer-accept no-initgroups no-orphans no-server no-site py-tracebacker reuse-port
     shutdown-sockets single-interpreter skip-atexit skip-atexit-teardown so-keepalive so-send-timeout
     pcre-jit router-list routers-list
@@ -55,11 +55,11 @@ IGNORED_VALUES = _words(
     alarm-fd alarm-segfault segfault-alarm alarm-backlog backlog-alarm lq-alarm alarm-lq alarm-listen-queue
     listen-queue-alarm log-alarm alarm-log not-log-alarm not-alarm-log metrics-dir metrics-dir-restore metric-dir
     metric-dir-restore backtrace-depth buffer-size cpu-affinity hook-as-gateway hook-as-root hook-as-user hook-asap
-    hook-post-jail hook-pre-jail ksm legion limit-as limit-nproc log-backupname log-big log-drain
-    log-encoder log-filter log-format log-maxsize log-prefix log-req-encoder log-route log-slow
-    logfile-chmod logformat logger logto2 master-fifo max-vars pidfile2 plugin plugin-dir plugins
+    hook-post-jail hook-pre-jail ksm legion limit-as limit-nproc log-drain
+    log-encoder log-filter log-req-encoder log-route
+    logfile-chmod logger logto2 master-fifo max-vars pidfile2 plugin plugin-dir plugins
     plugins-dir post-buffering post-buffering-bufsize procname procname-append procname-master
-    procname-prefix procname-prefix-spaced req-logger safe-pidfile2 socket-rcvbuf socket-sndbuf
+    procname-prefix procname-prefix-spaced safe-pidfile2 socket-rcvbuf socket-sndbuf
     socket-timeout stats-push stats-pusher-default-freq tcp-fast-open thread-stacksize umask -b -v -z
     """
 )

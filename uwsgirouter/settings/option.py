@@ -95,5 +95,7 @@ _BARE = {
     "fastrouter-use-cache": "default",
     "fastrouter-use-socket": "0",
     "subscription-mountpoints": "1",
+    "log-format-json": "true",
+    "log-date": "true",
 }
 _BARE_TYPES = {Type.BOOL: "true", Type.COMMAND: "true"}

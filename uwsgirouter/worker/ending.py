@@ -77,7 +77,8 @@ def fail(session: Session, cause: Cause, detail: str) -> None:
 
 def _send_answer(session: Session, cause: Cause) -> bool:
     """Whether the client took it."""
-    answer = encode_answer(cause, session.variable(b"REQUEST_METHOD") == b"HEAD")
+    head_only = session.variable(b"REQUEST_METHOD") == b"HEAD"
+    answer = encode_answer(cause, head_only, session.router.identify(session))
     if session.record is not None:
         session.record.own = len(answer)
         session.record.ended = monotonic()

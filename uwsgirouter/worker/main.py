@@ -96,11 +96,11 @@ class Worker:
         self._cells = post.counters.row(post.row)
         self.table = RouteTable(balancing_of(settings, self._inflight))
         self.uplink = Uplink(self.loop, post.channel, self.table, self)
+        ids = self._ids = Ids()
         direct = direct_nodes(settings)
         mapping = Mapping(settings, self.table, direct, post.caches, self.log, post.number)
         mapper = mapping.choose(post.announced)
         self._scripts = mapping.scripts
-        ids = self._ids = Ids()
         self.router = Router(
             settings,
             self.table,
@@ -113,9 +113,9 @@ class Worker:
             self.uplink,
             choice_of(settings, self._inflight, post.sticky_secret),
             self._inflight.waits_elsewhere,
-            self._rules(post, mapping.scripts),
+            self._rules(post, mapping.scripts, ids),
             ids,
-            observer_of(settings, ids, post.tallies, post.measures),
+            observer_of(post, ids, self.loop, self.log),
         )
         say = Throttle(self.log.say, 1)
         burst = settings.number("fastrouter-events")
@@ -129,13 +129,13 @@ class Worker:
         self._errors = Throttle(self.log.block, 1)
         self._lines_lost = Log.lost
 
-    def _rules(self, post: Post, scripts: Scripts) -> Rules | None:
+    def _rules(self, post: Post, scripts: Scripts, ids: Ids) -> Rules | None:
         if post.rules is None:
             return None
         from uwsgirouter.worker.routed import Rules
         from uwsgirouter.worker.rule_host import RuleHost
 
-        self._host = RuleHost(post, self.log, scripts, post.rules.scripts)
+        self._host = RuleHost(post, self.log, scripts, ids, post.rules.scripts)
         return Rules(post.rules, self._host, self.log)
 
     def run(self) -> int:
@@ -154,6 +154,8 @@ class Worker:
         if self._host is not None:
             self._host.close()
         self._scripts.close()
+        if self.router.observer is not None:
+            self.router.observer.close()
         return STOPPED
 
     # -- orders ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ cdef class Observer:
     cdef bint _passes_ids
     cdef public bint keeps_head
     cdef public object traces
-    cdef public list sinks
+    cdef public list sinks, ends
     cdef public NodeTallies tallies
 
     @cython.locals(packet=bytes, record=Record)

@@ -70,12 +70,14 @@ class Ids:
 class Observer:
     """What one worker observes. ``passes_ids``: a request without an id gets one, and its node is told."""
 
-    __slots__ = ("_ids", "_passes_ids", "keeps_head", "sinks", "tallies", "traces")
+    __slots__ = ("_ids", "_passes_ids", "ends", "keeps_head", "sinks", "tallies", "traces")
 
     def __init__(self, ids: Ids, passes_ids: bool) -> None:
         self._ids = ids
         self._passes_ids = passes_ids
         self.sinks: list[Sink] = []
+        self.ends: list[Callable[[], None]] = []
+        """What is to be called when the worker leaves."""
         self.keeps_head = False
         """Whether a sink wants the heads of responses."""
         self.tallies: NodeTallies | None = None
@@ -124,6 +126,11 @@ class Observer:
         record.status = cause.value.status
         if not record.packet:
             record.packet = session.packet[: session.end]
+
+    def close(self) -> None:
+        """The worker leaves."""
+        for end in self.ends:
+            end()
 
     def over(self, session: Session) -> None:
         """``session`` is about to close."""

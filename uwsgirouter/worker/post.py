@@ -49,3 +49,5 @@ class Post:
     """Its row of what is counted of nodes; None: nobody asks."""
     measures: memoryview | None = None
     """Its part of what is measured of keys; None: nobody asks."""
+    access: socket.socket | None = None
+    """Where lines of the access log go, None when there is none."""

@@ -16,7 +16,8 @@ cdef class Record:
     cdef public object cause, slot
     cdef public bytes key, packet, head
     cdef public list steps
-    cdef public bint keeps_head, counted
+    cdef public bint keeps_head, counted, unlogged
+    cdef public dict logvars
     cdef bint _looks
     cdef bytes _partial
 

@@ -41,6 +41,7 @@ class Record:
         "head",
         "keeps_head",
         "key",
+        "logvars",
         "own",
         "packet",
         "rx",
@@ -51,6 +52,7 @@ class Record:
         "steps",
         "tx",
         "tx_told",
+        "unlogged",
     )
 
     def __init__(self, keeps_head: bool) -> None:
@@ -89,6 +91,10 @@ class Record:
         """The packet (without the body), when the session has let go of it."""
         self.head = b""
         """The first bytes of the response up to its body, if somebody wants them."""
+        self.logvars: dict[bytes, bytes] | None = None
+        """What rules noted for the log."""
+        self.unlogged = False
+        """A rule wants no line for it."""
         self.steps: list[tuple[float, str]] | None = None
         self._partial = b""
         self._looks = True

@@ -47,7 +47,7 @@ def connect_failed(session: Session, node: Node, error: OSError) -> None:
         return
     if is_traced(session):
         step(session, f"no connection to {node.address.text}: {error.strerror or error}")
-    session.router.connect_failed(node, error, session.attempts - 1)
+    session.router.connect_failed(session, node, error, session.attempts - 1)
     cause = Cause.CONNECT_TIMEOUT if error.errno == errno.ETIMEDOUT else Cause.CONNECT_FAILED
     _try_another(session, node, cause, error.strerror or str(error))
 

@@ -24,7 +24,7 @@ from uwsgirouter.mappers.mountpoints import path_of
 from uwsgirouter.protocol.answers import Cause, encode_answer
 from uwsgirouter.protocol.packet import scan
 from uwsgirouter.rules.base import ChainName, Verdict
-from uwsgirouter.rules.exchange import Exchange, Speech, Target
+from uwsgirouter.rules.exchange import Exchange, Speech, Steps, Target
 from uwsgirouter.rules.response import Piece, Response, Stage
 from uwsgirouter.rules.stage import OPEN
 from uwsgirouter.worker.ending import begin_answer, drop, end_answer, take_body, tell_failure
@@ -74,6 +74,8 @@ class Rules:
     def begin(self, session: Arrival, end: int, length: int, upgrade: bool) -> None:
         """Run the request chain for a session whose packet is ``session.packet[:end]``, then go on as it says."""
         exchange = Exchange(self.table, self.host, session.packet[:end], session.key)
+        if session.request_id:
+            exchange.request_id = session.request_id
         routed = session.routed = Routed(self, session, exchange, length, upgrade)
         if session.record is not None and session.record.steps is not None:
             exchange.steps = session.record
@@ -221,18 +223,18 @@ class Routed:
         else:
             session.fail(Cause.RULE_BREAK)
 
-    def _tell_decision(self, tell: Callable[[str], None], verdict: Verdict) -> None:
+    def _tell_decision(self, trace: Steps, verdict: Verdict) -> None:
         exchange = self.exchange
         if verdict is not _BREAK and not (exchange.has_response and exchange.response.answered):
             key = f", key {printable(exchange.key)}" if exchange.key != self._session.key else ""
             node = f", node {exchange.node}" if exchange.node else ""
-            tell(f"the rules let it go on{key}{node}")
+            trace.step(f"the rules let it go on{key}{node}")
         elif exchange.target is not None:
-            tell(f"the rules send it to {exchange.target.address} ({exchange.target.speech.name.lower()})")
+            trace.step(f"the rules send it to {exchange.target.address} ({exchange.target.speech.name.lower()})")
         elif self.response.stage is not _NOTHING:
-            tell(f"the rules answer it: {self.response.status}")
+            trace.step(f"the rules answer it: {self.response.status}")
         else:
-            tell("the rules end it without an answer")
+            trace.step("the rules end it without an answer")
 
     def _go_on(self) -> None:
         session, exchange = self._session, self.exchange
@@ -276,6 +278,8 @@ class Routed:
 
     def _leave_unneeded(self) -> None:
         if not self._is_needed():
+            if self._session.record is not None:
+                self._note_wishes(self._session.record)
             self._session.routed = None
 
     def find(self) -> Candidates | None:
@@ -294,9 +298,14 @@ class Routed:
         return path_of(self.exchange.variable(b"PATH_INFO"), self.exchange.variable(b"REQUEST_URI"))
 
     def note(self, record: Record) -> None:
-        """What the client got, when rules have seen it: the session is over."""
+        """What the client got, when rules have seen it, and what they want logged: the session is over."""
+        self._note_wishes(record)
         if self.exchange.has_response and self.response.head_out:
             record.status = self.response.status
+
+    def _note_wishes(self, record: Record) -> None:
+        record.logvars = self.exchange.logvars or None
+        record.unlogged = not self.exchange.log_request
 
     # -- what the session asks ---------------------------------------------------------------------------------------
 
@@ -459,7 +468,8 @@ class Routed:
         discard(self.response.take())
         self.response.status = cause.value.status
         page = self._session.router.error_pages
-        self._send([encode_answer(cause, self._is_head_only())] if page else [])
+        name = self._session.router.identify(self._session)
+        self._send([encode_answer(cause, self._is_head_only(), name)] if page else [])
 
     def _answer(self) -> None:
         session, response = self._session, self.response

@@ -236,7 +236,7 @@ class Router(Common):
         if node is not None and node.key != DIRECT_KEY:
             self._told.node_faulty(node.id)
 
-    def connect_failed(self, node: Node, error: OSError, retries: int) -> None:
+    def connect_failed(self, session: Session, node: Node, error: OSError, retries: int) -> None:
         """``node`` does not accept: it is out at once here, and the master hears of it."""
         self.cells[Counter.NODE_FAILURES] += 1
         if self.observer is not None:
@@ -246,9 +246,10 @@ class Router(Common):
         elif node.state in SERVING:
             self.table.fail(node)
             self._told.node_failed(node, error.strerror or str(error))
-        if not self._quiet:
+        now = time.monotonic()
+        if not self._quiet and not self._say.holds_back(now):
             text = f'unable to connect() to node "{node.address.text}" ({retries} retries): {error.strerror}'
-            self._say(text, time.monotonic())
+            self._say(f"{text}, id {self.identify(session).decode()}", now)
 
     def tries_another(self, session: Session, node: Node, cause: Cause) -> None:
         """A request goes to another node after ``node``."""
@@ -256,8 +257,10 @@ class Router(Common):
         if is_traced(session):
             step(session, f"{cause.value.word} by {node.address.text}: another node is tried")
         if cause in (Cause.NODE_CLOSED, Cause.NODE_RESET):
-            text = f"{cause.value.word} by {node.address.text}, key {printable(session.key)}: tried on another node"
-            self._say(text, time.monotonic())
+            now = time.monotonic()
+            if not self._say.holds_back(now):
+                text = f"{cause.value.word} by {node.address.text}, key {printable(session.key)}: tried on another node"
+                self._say(f"{text}, id {self.identify(session).decode()}", now)
 
     def adopted(self, session: Session, node: Node, unproven: bool) -> None:
         """``node`` took the client over. ``unproven``: it closed at once, which one that died would do as well."""
@@ -275,7 +278,11 @@ class Router(Common):
 
     def identify(self, session: Session) -> bytes:
         """What logs and the failure page call its request."""
-        if not session.request_id:
+        if session.request_id:
+            return session.request_id
+        if session.routed is not None:
+            session.request_id = session.routed.exchange.identify()
+        else:
             session.request_id = acceptable(session.variable(ID_VARIABLE)) or self._ids.new()
         return session.request_id
 
@@ -307,12 +314,19 @@ class Router(Common):
             self._told.troubled(cause.value.word, session.key, where, detail, self.identify(session))
 
     def _tell(self, what: str, session: Session, cause: Cause, detail: str, node: Node | None, tries: int) -> None:
+        say, now = self._say_bad if cause in _SENT_BADLY else self._say, time.monotonic()
+        if say.holds_back(now):
+            return
         where = f" node {node.address.text}" if node is not None else ""
         reason = f" ({detail})" if detail else ""
         key = printable(session.key) or "-"
         answer = cause.value
         text = f"request {what}: {answer.status} {answer.word} key {key}{where} tries {tries}{reason}"
-        (self._say_bad if cause in _SENT_BADLY else self._say)(text, time.monotonic())
+        say(f"{text} {self._where_it_was(session)}", now)
+
+    def _where_it_was(self, session: Session) -> str:
+        """What ends each line about a request."""
+        return f"phase {session.phase.name.lower()} id {self.identify(session).decode()}"
 
 
 def _worded(cause: Cause, detail: str) -> str:

@@ -20,6 +20,7 @@ from uwsgirouter.rules.service import Service, Timing
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker.alarms import Alarms
 from uwsgirouter.worker.lines import Lines
+from uwsgirouter.worker.observer import Ids, acceptable
 from uwsgirouter.worker.router import CONNECT_TIMEOUT, LINES_PER_SECOND
 from uwsgirouter.worker.rpc_call import CallFailed, call_at
 from uwsgirouter.worker.services import Services
@@ -41,13 +42,15 @@ T = TypeVar("T")
 class RuleHost:
     """The host of one worker's rules."""
 
-    def __init__(self, post: Post, log: Log, scripts: Scripts, calls_scripts: bool = False) -> None:
+    def __init__(self, post: Post, log: Log, scripts: Scripts, ids: Ids, calls_scripts: bool = False) -> None:
         """``calls_scripts``: rules do. Raises BootError when a script fails."""
         self.worker = post.number
         self.pid = os.getpid()
         self.pages = post.settings.flag("fastrouter-error-pages")
+        self.names_requests = post.settings.flag("request-id") or post.access is not None
         self._settings: Settings = post.settings
         self._log = log
+        self._ids = ids
         self._own = scripts
         self.metrics: Metrics | None = post.metrics
         self.buckets: Buckets | None = None if post.limits is None else post.limits.buckets
@@ -93,6 +96,10 @@ class RuleHost:
     def complain(self, text: bytes) -> None:
         """The same, no more than some each second."""
         self._complain(text.decode("utf-8", "backslashreplace"), time.monotonic())
+
+    def identify(self, brought: bytes) -> bytes:
+        """The id of a request that came with ``brought``: that, if it may be one, else a new one."""
+        return acceptable(brought) or self._ids.new()
 
     def now(self) -> float:
         """Seconds since the epoch."""

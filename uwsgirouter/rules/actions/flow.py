@@ -82,7 +82,8 @@ def log(argument: bytes, place: Place) -> Act:
     text = place.template(argument)
 
     def act(exchange: Exchange, found: Found) -> Verdict:
-        exchange.host.log(text(exchange, found))
+        line = text(exchange, found)
+        exchange.host.log(b"%s [id %s]" % (line, exchange.identify()) if exchange.host.names_requests else line)
         return _NEXT
 
     return act

@@ -27,8 +27,8 @@ LOGS = """
     final-route-run = log:{log}final ${uwsgi[status]} ${uwsgi[rsize]}
 """
 OTHERWISE = {
-    "break": failed("rule-break", ["error 403", "response 403", "final 403 116"]),
-    "goto": failed("rule-failed", ["error 500", "response 500", "final 500 144"]),
+    "break": failed("rule-break", ["error 403", "response 403", "final 403 164"]),
+    "goto": failed("rule-failed", ["error 500", "response 500", "final 500 192"]),
     "disable": Differs(DISABLED, answer=b"hello", log=["final 500 5"]),
 }
 for name, action in {
