@@ -227,6 +227,8 @@ raddbdir = {directory}
 run_dir = {directory}
 logdir = {directory}
 name = radius
+max_requests = 65536
+cleanup_delay = 2
 log {{
 	destination = stdout
 	auth = no
