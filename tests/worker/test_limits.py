@@ -126,7 +126,7 @@ def flood(place: Place, path: str, key: str, seconds: float) -> list[Answered]:
 
 def test_what_passes_is_the_rate_and_the_burst(place: Place) -> None:
     """The bucket was empty when somebody was refused last: until then all that there was had been given out."""
-    found = flood(place, "/rate", "exact", 3.0)
+    found = flood(place, "/rate", "exact", 2.5)
     refused = [one for one in found if one.reply.status == 429]
     assert refused, "the clients were too slow to be refused"
     passed, last = [one for one in found if one.reply.status == 204], refused[-1]
