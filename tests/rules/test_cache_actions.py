@@ -11,6 +11,7 @@ from tests.rules.made import Playground, PlayHost
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.specs import cache_specs
 from uwsgirouter.errors import ConfigError
+from uwsgirouter.rules.base import ChainName
 from uwsgirouter.settings.settings import Settings
 
 TWO = "cache2 = name=one,items=10\ncache2 = name=two,items=10,blocksize=16\n"
@@ -134,3 +135,20 @@ def test_a_read_of_no_cache_is_a_miss(rule: str) -> None:
 def test_bad_arguments(rule: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason):
         Playground(f"{TWO}route-run = {rule}")
+
+
+@pytest.mark.parametrize(
+    ("rule", "waits"),
+    [
+        ("route-run = cache:key=k,name=far", True),
+        ("route-run = cachevar:key=k,var=V,name=far", True),
+        ("route-run = cacheset:key=k,value=v,name=far", True),
+        ("route-run = cacheinc:key=k,name=far", True),
+        ("route-if = incache:key=k last:", True),
+        ("route-run = cache:key=k,name=near", False),
+        ("route-run = cachestore:key=k,name=far", False),
+    ],
+)
+def test_rules_on_a_cache_of_another_server_wait(rule: str, waits: bool) -> None:
+    play = Playground(f"cache2 = name=near,items=1\ncache2 = name=far,url=redis://127.0.0.1:1\n{rule}")
+    assert play.table.waits(ChainName.REQUEST) is waits

@@ -15,7 +15,21 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.servers import Client, Connection, Router, Servers, get, local, wait_until
+from tests.servers import (
+    Client,
+    Connection,
+    Handler,
+    Router,
+    Servers,
+    close_at_once,
+    get,
+    hang,
+    local,
+    post,
+    reset_after_packet,
+    reset_at_once,
+    wait_until,
+)
 from tests.servers.wire import Reply
 
 WORKERS = 4
@@ -126,7 +140,7 @@ def flood(place: Place, path: str, key: str, seconds: float) -> list[Answered]:
 
 def test_what_passes_is_the_rate_and_the_burst(place: Place) -> None:
     """The bucket was empty when somebody was refused last: until then all that there was had been given out."""
-    found = flood(place, "/rate", "exact", 3.0)
+    found = flood(place, "/rate", "exact", 2.5)
     refused = [one for one in found if one.reply.status == 429]
     assert refused, "the clients were too slow to be refused"
     passed, last = [one for one in found if one.reply.status == 204], refused[-1]
@@ -244,3 +258,60 @@ def test_who_goes_away_while_it_waits_leaves_the_line(line: Place) -> None:
         assert first.reply().status == 200
     wait_until(lambda: line.ask("/line", "left").status == 200, 20, "nobody is in the way")
     assert line.gates.most[b"left"] == 1
+
+
+def half(connection: Connection) -> None:
+    """Half an answer, then a reset."""
+    connection.read_packet()
+    connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nhalf")
+    connection.reset()
+
+
+ENDS: dict[str, Handler] = {
+    "reset": reset_at_once,
+    "closed": close_at_once,
+    "packet": reset_after_packet,
+    "half": half,
+    "hang": hang,
+    "harakiri": hang,
+    "body": hang,
+}
+
+
+@pytest.fixture(scope="module")
+def ends(started: Servers) -> tuple[Servers, str]:
+    """A router with one worker whose nodes do what ENDS says of the first part of the path; one request of each."""
+    address = local()
+    lines = ["[uwsgirouter]", f"fastrouter = {address}", "fastrouter-timeout = 1", "fastrouter-to = 127.0.0.1:1"]
+    lines += ["route-run = concurrency:key=${PATH_INFO},most=1", "route = ^/harakiri harakiri:1"]
+    for name, handler in ENDS.items():
+        node = started.node(handler)
+        node.expect_errors()
+        lines.append(f"route = ^/{name} node:{node.address}")
+    started.router(config="\n".join([*lines, "route = ^/twice redirect:/x", ""]))
+    return started, address
+
+
+@pytest.mark.parametrize("name", ["reset", "closed", "packet", "half", "hang", "harakiri", "nowhere", "twice"])
+def test_whatever_ends_a_request_ends_its_count(ends: tuple[Servers, str], name: str) -> None:
+    servers, address = ends
+    for _ in range(2):
+        with servers.client(address) as client:
+            client.send_packet(get("any.example", f"/{name}"))
+            data, _ = client.read_all(20)
+        assert b" 429 " not in data, "the one before is counted still"
+
+
+def test_a_body_that_breaks_off_ends_its_count(ends: tuple[Servers, str]) -> None:
+    servers, address = ends
+    with servers.client(address) as client:
+        client.send_packet(post("any.example", 100_000, "/body"), b"x" * 1000)
+        wait_until(lambda: b" 429 " in fetch_raw(servers, address, "/body"), 20, "it is under way")
+        client.reset()
+    wait_until(lambda: b" 429 " not in fetch_raw(servers, address, "/body"), 20, "it is over")
+
+
+def fetch_raw(servers: Servers, address: str, path: str) -> bytes:
+    with servers.client(address) as client:
+        client.send_packet(get("any.example", path))
+        return client.read_all(20)[0]

@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 import time
 from functools import partial
+from socket import AF_INET6, inet_ntop, inet_pton
 
 from uwsgirouter.model.buckets import Rate
 from uwsgirouter.model.holds import FULL, UNCOUNTED
 from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.rules.arguments import keyed, shown, small
-from uwsgirouter.rules.base import Act, BadRule, Broken, ChainName, Found, Place, Verdict, action
+from uwsgirouter.rules.base import Act, BadRule, Broken, ChainName, Expand, Found, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.host import Waiting
 
@@ -30,8 +31,10 @@ LINE_MOST = 100_000
 PATIENCE_MOST = 3600
 PATIENCE = b"10"
 KEY_SHOWN = 100
+_V6_BITS = 128
+_MAPPED = bytes(10) + b"\xff\xff"
 
-_COMMON = ("key", "name", "log_only", "var", "status", "message")
+_COMMON = ("key", "v6", "name", "log_only", "var", "status", "message")
 
 
 class _Refusal:
@@ -73,6 +76,30 @@ def _flag(given: dict[str, bytes], key: str) -> bool:
     return given.get(key, b"0") not in (b"0", b"no", b"false", b"off")
 
 
+def _key(given: dict[str, bytes], place: Place) -> Expand:
+    """The text that is counted apart; with ``v6=BITS`` an IPv6 address is the network of so many bits."""
+    key = place.template(given["key"])
+    if not given.get("v6"):
+        return key
+    bits = small(given["v6"], "v6", _V6_BITS)
+    mask = (1 << _V6_BITS) - (1 << (_V6_BITS - bits))
+
+    def network(exchange: Exchange, found: Found) -> bytes:
+        text = key(exchange, found)
+        if b":" not in text:
+            return text
+        try:
+            packed = inet_pton(AF_INET6, text.decode("latin-1"))
+        except (OSError, ValueError):
+            return text
+        if packed.startswith(_MAPPED):  # an IPv4 address in its other form
+            return b"%d.%d.%d.%d" % tuple(packed[len(_MAPPED) :])
+        masked = (int.from_bytes(packed, "big") & mask).to_bytes(len(packed), "big")
+        return f"{inet_ntop(AF_INET6, masked)}/{bits}".encode()
+
+    return network
+
+
 def _status(text: bytes) -> bytes:
     if not (len(text) == 3 and text.isdigit() and b"400" <= text <= b"599"):
         raise BadRule(f"status is {shown(text)}, expected a number from 400 to 599")
@@ -95,7 +122,7 @@ def limit(argument: bytes, place: Place) -> Act:
     shown_rate = shown(given["rate"])
     if place.chain is ChainName.FINAL:
         raise BadRule("the response is out when the final chain runs: there is nothing left to refuse")
-    key, rate = place.template(given["key"]), _rate(given)
+    key, rate = _key(given, place), _rate(given)
     refuse, tells = _Refusal("limit", given, place), _flag(given, "headers")
     identity = _identity("limit", given, f"{rate.interval}/{rate.burst}", place)
     place.limits()
@@ -150,7 +177,7 @@ def concurrency(argument: bytes, place: Place) -> Act:
     given = keyed(argument, place, (*_COMMON, "most", "queue", "timeout"), ("key", "most"))
     if place.chain is not ChainName.REQUEST:
         raise BadRule("requests under way are counted from the chain request on: write route-...")
-    key, most = place.template(given["key"]), small(given["most"], "most", MOST)
+    key, most = _key(given, place), small(given["most"], "most", MOST)
     if not most:
         raise BadRule("most is 0, expected a number from 1; break:429 refuses all")
     identity = _identity("concurrency", given, str(most), place)
