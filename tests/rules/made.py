@@ -12,15 +12,18 @@ the variables that the application got, and the lines of the log. No sockets, no
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from uwsgirouter.protocol.answers import Cause
+from uwsgirouter.protocol.cgi import LAST_CHUNK, HeadReader, chunk
 from uwsgirouter.protocol.packet import decode_vars, encode_packet
 from uwsgirouter.rules.base import Broken, ChainName, Verdict
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.host import Waiting
+from uwsgirouter.rules.program import Program
 from uwsgirouter.rules.response import Stage
 from uwsgirouter.rules.service import Service, ServiceDown, Timing
 from uwsgirouter.rules.table import Table
@@ -76,6 +79,9 @@ class PlayHost:
     def rpc_at(self, address: str, name: bytes, arguments: Sequence[bytes], raw: bool = False) -> bytes | None:
         self.calls.append((address, name, tuple(arguments)))
         return self.elsewhere(address, name, arguments)
+
+    def program(self, program: Program) -> tuple[str, bytes]:
+        return "@programs", b"token"
 
     def alarm(self, name: str, text: bytes) -> None:
         self.alarms.append((name, text))
@@ -190,6 +196,8 @@ class Playground:
         out: list[bytes] = []
         verdict = self.table.run(ChainName.REQUEST, exchange)
         _take(exchange, out)
+        if exchange.target is not None and exchange.target.program is not None:
+            app = ran(exchange.target.program)
         if verdict is not Verdict.BREAK or exchange.target is not None:
             for piece in [app] if isinstance(app, bytes) else app:
                 if response.wanted and not response.transparent:
@@ -210,6 +218,22 @@ class Playground:
             exchange.release()
         asked = verdict is not Verdict.BREAK or exchange.target is not None
         return Reply(b"".join(out), exchange, verdict, asked, self.host.lines[before:])
+
+
+def ran(program: Program) -> bytes:
+    """What a program answers, which is run as it would be, without a limit and without a body."""
+    done = subprocess.run(
+        program.arguments,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        cwd=program.directory,
+        env=dict(program.environment),
+        check=False,
+    )
+    reader = HeadReader()
+    head = reader.feed(done.stdout)
+    assert head is not None, done
+    return head.encode() + (chunk(reader.rest) if reader.rest else b"") + LAST_CHUNK
 
 
 def packet_for(path: str = "/", headers: Mapping[str, str] | None = None, **variables: str | bytes) -> bytes:

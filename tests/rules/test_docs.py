@@ -22,7 +22,7 @@ import pytest
 from tests.rules.made import Playground, PlayHost, Reply
 from tests.servers import Servers
 from tests.servers.logins import Freeradius, Kdc, Slapd, negotiate
-from tests.servers.services import Memcached, Redis
+from tests.servers.services import Memcached, Nx27017, Redis
 from uwsgirouter.cache.caches import Caches
 from uwsgirouter.cache.specs import cache_specs
 from uwsgirouter.rules import parts
@@ -38,10 +38,22 @@ SERVERS: dict[str, Callable[[Servers], str]] = {
     "127.0.0.1:6379": lambda servers: servers.daemon(Redis).address,
     "127.0.0.1:389": lambda servers: servers.daemon(Slapd).address,
     "127.0.0.1:1812": lambda servers: servers.daemon(Freeradius).address,
+    "127.0.0.1:27017": lambda servers: files_in(servers.daemon(Nx27017)),
 }
 """What a page calls a server, and what starts one and gives its address."""
 TICKET = "Negotiate TICKET"
 """A Kerberos ticket of ann's for HTTP@localhost."""
+
+
+def files_in(server: Nx27017) -> str:
+    """The address of a server with one file in the database site."""
+    import gridfs
+    import pymongo
+
+    with pymongo.MongoClient(server.address, directConnection=True) as client:
+        gridfs.GridFS(client["site"]).put(b"hello", filename="/photos/hello.txt")
+    return server.address
+
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)

@@ -23,6 +23,7 @@ from uwsgirouter.rules.program import Program
 from uwsgirouter.settings.address import parse_peer
 from uwsgirouter.settings.settings import Settings
 from uwsgirouter.worker import programs as programs_module
+from uwsgirouter.worker import running
 from uwsgirouter.worker.programs import Programs
 
 LAST = b"0\r\n\r\n"
@@ -286,6 +287,16 @@ def test_a_client_that_ends_its_direction_is_answered(stage: Stage) -> None:
     (stage.directory / "go").touch()
     assert b"".join(iter(lambda: stream.recv(65536), b"")).endswith(LAST)
     stream.close()
+
+
+def test_a_client_that_ended_is_taken_for_gone_in_the_end(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "GONE_AFTER", 0.3)
+    program = stage.program("printf 'A: b\\n\\nx'; exec sleep 600")
+    stream = stage.connect(program)
+    stream.shutdown(socket.SHUT_WR)
+    assert b"".join(iter(lambda: stream.recv(65536), b"")).endswith(b"1\r\nx\r\n")
+    stream.close()
+    assert program.failure is not None and program.failure[0] is Cause.CGI_TIMEOUT
 
 
 def test_one_that_does_not_read_its_body(stage: Stage) -> None:

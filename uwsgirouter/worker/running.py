@@ -35,8 +35,10 @@ KILL_AFTER = 1.0
 program itself has ended."""
 SETTLE = 0.25
 """Seconds in which a program that has closed its output most often ends; then it is known how."""
-LOOK = 0.5
+LOOK = 0.25
 """Seconds between two looks whether the client, which has ended its own direction, is still there."""
+GONE_AFTER = 3.0
+"""Seconds without output after which a client that has ended its direction is taken for gone."""
 BREATH = 0.01
 """Seconds of rest after each :data:`READ` bytes of standard error."""
 
@@ -86,6 +88,8 @@ class Run:
         """The answer is out, or cannot be, or nobody wants it."""
         self._is_gone = False
         self._is_answered = False
+        self._moved = 0.0
+        """Monotonic time of the last output."""
         self._watcher: Any = None
         self._grace: Any = None
         self._pidfd = -1
@@ -248,6 +252,7 @@ class Run:
                 raise RunFailed(Cause.CGI_FAILED, f"it wrote more than cgi-output = {most} bytes")
             if data and is_wanted:
                 self._connection.sendall(chunk(data))
+                self._moved = time.monotonic()
                 gevent.sleep(0)
             if size == length:
                 return
@@ -300,12 +305,22 @@ class Run:
             self._close(stdin)
             while self._connection.recv(READ):
                 pass  # the rest is thrown away
-            while not hung_up(self._connection):
-                gevent.sleep(LOOK)
+            self._wait_for_the_client()
         except OSError:
             pass
         self._is_gone = True
         self._turn.set()
+
+    def _wait_for_the_client(self) -> None:
+        """It has ended its direction: as a rule it is gone, which nobody can tell from one that waits for more."""
+        self._moved = time.monotonic()
+        while not hung_up(self._connection):
+            if time.monotonic() - self._moved > GONE_AFTER:
+                self._fail(
+                    RunFailed(Cause.CGI_TIMEOUT, f"its client has ended, and it said nothing for {GONE_AFTER:g} s")
+                )
+                return
+            gevent.sleep(LOOK)
 
     def _write(self, stdin: int, data: bytes) -> bool:
         """Whether it takes its input. Raises OSError when the client is gone meanwhile."""

@@ -162,9 +162,12 @@ def gridfs(argument: bytes, place: Place) -> Act:
         if len(file.block) >= file.length or exchange.variable(b"REQUEST_METHOD") == b"HEAD":
             _answer(exchange, file, flags, content_type, tag)
             return Verdict.BREAK
-        with tempfile.TemporaryFile(buffering=0, prefix="uwsgirouter-") as kept:
-            _fetch(exchange, store, file, kept)
-            _answer(exchange, file, flags, content_type, tag, kept)
+        try:
+            with tempfile.TemporaryFile(buffering=0, prefix="uwsgirouter-") as kept:
+                _fetch(exchange, store, file, kept)
+                _answer(exchange, file, flags, content_type, tag, kept)
+        except OSError as error:
+            raise Broken(f"{shown(name)}: a temporary file: {error.strerror}", Cause.STORAGE) from None
         return Verdict.BREAK
 
     return act

@@ -1,0 +1,3 @@
+# Run by a helper (sh), so it need not be executable.
+echo "Location: /elsewhere"
+echo
