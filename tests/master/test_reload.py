@@ -303,6 +303,34 @@ def test_a_request_under_way_is_finished_by_its_old_worker(house: House) -> None
     wait_until(lambda: left not in workers(house.router), 5, "it is done")
 
 
+def test_reloads_while_old_workers_drain(house: House) -> None:
+    """Each generation that has something under way drains by itself, and an answer comes whoever was told to leave."""
+    go_on = threading.Event()
+
+    def slow(connection: Connection) -> None:
+        connection.read_packet()
+        go_on.wait(60)
+        connection.answer(b"slow")
+
+    node = house.servers.node(slow)
+    lines = [*house.plain[:2], f"fastrouter-to = {node.address}"]
+    house.reload(*lines)
+    with ExitStack() as crowd:
+        clients = []
+        for number in range(3):
+            client = crowd.enter_context(Client(house.address, 60.0))
+            client.send_packet(get())
+            clients.append(client)
+            node.wait_for(number + 1)
+            before = house.router.log().count("] reloaded in ")
+            house.router.hup()
+            house.router.wait_for_log("] reloaded in ", 20, before + 1)
+        wait_until(lambda: len(workers(house.router)) == 5, 20, "three drain, two serve")
+        go_on.set()
+        assert [client.reply().body for client in clients] == [b"slow"] * 3
+    house.workers = wait_for_serving(house.router, 2, 20)
+
+
 def test_an_option_that_needs_a_restart_is_named(house: House) -> None:
     house.reload(*house.plain, f"gid = {os.getgid()}")
     assert "gid changed: that needs a restart, the old value stays" in house.router.log()

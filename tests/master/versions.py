@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -26,18 +27,33 @@ class Installation:
         """Have another version there; ``changes``: by module (``worker_main``), what is written at its end."""
         self.count += 1
         new = self.root / f"new-{self.count}"
-        shutil.copytree(PACKAGE, new, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(self.base(), new, copy_function=os.link)
         first = new / "__init__.py"
         text = first.read_text()
         assert f'"{uwsgirouter.__version__}"' in text
-        first.write_text(text.replace(f'"{uwsgirouter.__version__}"', f'"{version}"'))
+        rewrite(first, text.replace(f'"{uwsgirouter.__version__}"', f'"{version}"'))
         for module, added in changes.items():
             path = new / (module.replace("__", "/") + ".py")
-            path.write_text(f"{path.read_text()}\n{added}\n")
+            rewrite(path, f"{path.read_text()}\n{added}\n")
+        old = self.root / f"old-{self.count}"
         if self.package.exists():
-            self.package.rename(self.root / f"old-{self.count}")
+            self.package.rename(old)
         new.rename(self.package)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def base(self) -> Path:
+        """A copy of the tree, whose files the versions share."""
+        base = self.servers.directory / "package"
+        if not base.exists():
+            shutil.copytree(PACKAGE, base, ignore=shutil.ignore_patterns("__pycache__"))
+        return base
 
     def router(self, *args: str, config: str = "", ready: bool = True, **env: str) -> Router:
         """A router that runs what is installed."""
         return self.servers.router(*args, config=config, ready=ready, env={"PYTHONPATH": str(self.root), **env})
+
+
+def rewrite(path: Path, text: str) -> None:
+    """Another file of that name: the one that is there is other versions', too."""
+    path.unlink()
+    path.write_text(text)
