@@ -165,7 +165,7 @@ def test_errors_help(desk: Desk) -> None:
     assert desk.error("nodes", nodes="x") == ("bad-request", "nodes has no field 'nodes'")
     assert desk.error("reboot") == (
         "bad-request",
-        "no command 'reboot'; there are: nodes, drain, down, ready, weight",
+        "no command 'reboot'; there are: nodes, drain, down, ready, weight, status, events, trace",
     )
     for number in range(30):
         desk.registrar.registry.announce(Announce(b"k%d" % number, parse_peer(f"127.0.0.1:{4000 + number}")), 10.0)

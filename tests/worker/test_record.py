@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.servers.wire import packet
 from uwsgirouter.worker.record import HEAD_MOST, Record, status_of
 
 HEAD = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\n"
@@ -51,3 +52,19 @@ def test_a_head_without_an_end_is_not_collected_for_ever() -> None:
 
 def test_a_body_says_no_status() -> None:
     assert shown([HEAD, b"HTTP/1.1 500 Internal Server Error\r\n\r\n"], False).status == 404
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 10, b"\xff" * 70000])
+def test_a_body_behind_the_packet_is_not_kept(body: bytes) -> None:
+    """One that was gathered in memory is sent with the packet, as one piece."""
+    whole = packet([(b"HTTP_HOST", b"a.example")])
+    record = Record(False)
+    record.keep(whole + body, len(whole + body))
+    assert record.packet == whole
+
+
+def test_a_packet_that_is_not_whole_is_not_kept() -> None:
+    record = Record(False)
+    for end in (0, 3):
+        record.keep(b"\x00\x10\x00", end)
+    assert record.packet == b""

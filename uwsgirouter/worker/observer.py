@@ -15,12 +15,12 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from uwsgirouter.model.tallies import NodeTallies
+from uwsgirouter.protocol.answers import Cause
 from uwsgirouter.protocol.packet import value_of, with_appended
 from uwsgirouter.worker.record import Record
 
 if TYPE_CHECKING:
     from uwsgirouter.model.node import Node
-    from uwsgirouter.protocol.answers import Cause
     from uwsgirouter.worker.session import Session
 
 Sink = Callable[["Session", Record], None]
@@ -124,8 +124,8 @@ class Observer:
             record = session.record = Record(False)
         record.cause = cause.value.word
         record.status = cause.value.status
-        if not record.packet:
-            record.packet = session.packet[: session.end]
+        if not record.packet and cause is not Cause.BAD_PACKET:  # no variable of it could be looked for
+            record.keep(session.packet, session.end)
 
     def close(self) -> None:
         """The worker leaves."""
@@ -139,7 +139,7 @@ class Observer:
         if not record.ended:
             record.ended = monotonic()
         if not record.packet:
-            record.packet = session.packet[: session.end]
+            record.keep(session.packet, session.end)
         if session.routed is not None:
             session.routed.note(record)
         for sink in self.sinks:

@@ -4,7 +4,7 @@ cimport cython
 
 from uwsgirouter.worker.relay cimport Pump
 
-cdef int _STATUS_END, _INTERIM, _H, _SLASH, _ZERO, _NINE
+cdef int _HEADER, _STATUS_END, _INTERIM, _H, _SLASH, _ZERO, _NINE
 
 @cython.locals(view="const unsigned char *", number=int, at=int)
 cpdef int status_of(bytes line) except -1
@@ -21,6 +21,8 @@ cdef class Record:
     cdef bint _looks
     cdef bytes _partial
 
+    @cython.locals(view="const unsigned char *", size=Py_ssize_t)
+    cpdef keep(self, bytes packet, Py_ssize_t end)
     cpdef step(self, str text)
     cpdef dial(self, node)
     cpdef sent(self, Py_ssize_t count)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 HEAD_MOST = 65536
 """Bytes of a response in which its head is looked for."""
+_HEADER = 4
+"""Bytes in front of a packet's variables."""
 _STATUS_END = 12
 """``HTTP/1.1 200`` has so many bytes."""
 _INTERIM = ord("1")
@@ -98,6 +100,13 @@ class Record:
         self.steps: list[tuple[float, str]] | None = None
         self._partial = b""
         self._looks = True
+
+    def keep(self, packet: bytes, end: int) -> None:
+        """The session lets go of ``packet``, which ends before ``end``: a body may have been put behind it."""
+        if end >= _HEADER:
+            view = packet  # a pointer in the compiled form
+            size = _HEADER + view[1] + (view[2] << 8)
+            self.packet = packet[: size if size < end else end]
 
     def step(self, text: str) -> None:
         """Something was decided: a line of the trace, if there is one."""

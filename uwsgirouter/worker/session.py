@@ -238,7 +238,7 @@ class Session(SessionState):
         self.phase = _RELAY
         self.router.cells[_ANSWERED] += 1
         if self.record is not None:
-            self.record.packet = self.packet[: self.end]
+            self.record.keep(self.packet, self.end)
         self.packet = b""
         if self.node is not None and self.node.state is _UNCONFIRMED:
             self.router.confirmed(self.node)
