@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE =
 BESIDE = -n 5 --dist loadfile --no-loadscope-reorder
 
 # What runs once more as plain Python: the tests of all that is compiled.
-OF_COMPILED = tests/protocol tests/worker tests/balancers/test_wrr.py tests/model/test_slot.py \
+OF_COMPILED = tests/protocol tests/worker tests/balancers/test_wrr.py tests/model/test_slot.py tests/model/test_tallies.py \
 	tests/rules/test_table.py tests/rules/test_exchange.py tests/rules/test_flow.py
 
 TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)

@@ -51,6 +51,7 @@ THIRD_PARTY = {
     "passlib": {"rules/htpasswd.py"},
     "bcrypt": {"rules/htpasswd.py"},
     "rich": {"control/top.py"},
+    "prometheus_client": {"stats/exposition.py"},
     "setproctitle": {"master", "worker", "stats", "local"},
 }
 """Which layers (or which module alone) may import which library; imports for type checking count too."""

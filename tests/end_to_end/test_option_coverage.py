@@ -23,11 +23,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 BESIDE = ("no-fd-passing", "limit-post")
 """Options of uWSGI's core that its routers heed."""
 
-LATER = {
-    "fastrouter-stats": "there is no stats process yet",
-    "fastrouter-stats-server": "there is no stats process yet",
-    "fastrouter-ss": "there is no stats process yet",
-}
+LATER: dict[str, str] = {}
 """What is known and refused by name, and why; an option that is built must leave this list."""
 
 

@@ -35,7 +35,7 @@ BAD = [
     ("--zzzzzz", "unknown option --zzzzzz$"),
     ("-Z", "unknown option -Z"),
     ("--fastrouter-usebase x", "did you mean fastrouter-use-base?"),
-    ("--fastrouter-stats x", "--fastrouter-stats is a known FastRouter option, not available in this ver"),
+    ("--rawrouter x", "--rawrouter is a known uWSGI option, not available in this version"),
     ("--route-ury x", "unknown option --route-ury; did you mean route-uri?"),
     ("--http :80", "known uWSGI option, not available"),
     ("--emperor x", "--emperor is not supported: a router does not watch"),

@@ -35,7 +35,7 @@ from uwsgirouter.settings.names import Verdict, verdict
         ("final-route", Verdict.OPTION),
         ("pull-header", Verdict.OPTION),
         ("pcre-jit", Verdict.IGNORED),
-        ("stats", Verdict.LATER),
+        ("stats", Verdict.OPTION),
         ("emperor", Verdict.REFUSED),
         ("chroot", Verdict.REFUSED),
         ("fastrouter-nonsense", Verdict.OWN_FAMILY),

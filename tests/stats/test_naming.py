@@ -58,12 +58,10 @@ def test_no_names_at_all() -> None:
     assert requests_of(found.other) == 10
 
 
-@given(
-    st.lists(
-        st.tuples(st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), st.integers(0, 50)), st.integers(0, 4)),
-        max_size=12,
-    )
-)  # fmt: skip
+COUNTS = st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d", b"e"]), st.integers(0, 50))
+
+
+@given(st.lists(st.tuples(COUNTS, st.integers(0, 4)), max_size=12))
 def test_no_number_goes_down(steps: list[tuple[dict[bytes, int], int]]) -> None:
     """Whatever the keys do, and however many names there may be from one look to the next."""
     counts: dict[bytes, int] = {}

@@ -15,7 +15,7 @@ from uwsgirouter.stats.request import HEAD_MOST, Request, answer, parse
         (b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Request(200)),
         (b"GET /metrics HTTP/1.0\n\n", Request(200)),
         (b"HEAD /metrics?x=1 HTTP/1.1\r\n\r\n", Request(200, head_only=True)),
-        (b"GET /metrics HTTP/1.1\r\nACCEPT: text/plain;q=0.5\r\nAccept: b\r\n\r\n", Request(200, False, "text/plain;q=0.5,b")),
+        (b"GET /metrics HTTP/1.1\r\nACCEPT: a;q=0.5\r\nAccept: b\r\n\r\n", Request(200, False, "a;q=0.5,b")),
         (b"GET / HTTP/1.1\r\n\r\n", Request(404)),
         (b"HEAD /other HTTP/1.1\r\n\r\n", Request(404, head_only=True)),
         (b"POST /metrics HTTP/1.1\r\n\r\nbody", Request(405)),

@@ -171,8 +171,8 @@ class StatsServer:
 
     def _adopt(self, told: bytes) -> None:
         """Remember who has a name. A child may have fewer rights than we, so what it says is looked at."""
-        if told:
-            with contextlib.suppress(ValueError, TypeError, KeyError):
+        if told.strip():
+            with contextlib.suppress(ValueError, TypeError, KeyError, RecursionError):
                 self.naming = decode_naming(told)
 
     def _end(self, child: Child) -> None:
@@ -223,7 +223,7 @@ def encode_naming(naming: Naming) -> bytes:
 def decode_naming(line: bytes) -> Naming:
     """The same back. Raises ValueError, TypeError or KeyError for what is none."""
     found = json.loads(line)
-    keys = tuple(key.encode("latin-1") for key in found["keys"])
+    keys = tuple(str(key).encode("latin-1") for key in found["keys"])
     correction = tuple(int(cell) for cell in found["correction"])
     if len(keys) > KEY_ROWS or len(correction) not in (0, ROW_CELLS) or any(len(key) > 255 for key in keys):
         raise ValueError("no naming")

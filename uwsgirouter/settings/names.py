@@ -88,7 +88,7 @@ LATER = _words(
     http http-to https rawrouter sslrouter
     """
 )
-"""Options of the FastRouter's family that are not built yet; a version that builds one moves it to the table."""
+"""Options of uWSGI's other routers that are not built yet; a version that builds one moves it to the table."""
 
 _OWN = re.compile(r"fastrouter-|subscriptions?-|(error-|response-|final-)?route($|-)|https?-|rawrouter-|sslrouter-")
 """Families in which an unknown name is always a mistake."""
@@ -134,9 +134,7 @@ def takes_value(name: str) -> bool:
 
 def not_available(name: str) -> str:
     """The sentence for a name whose verdict is LATER."""
-    others = ("http", "raw", "ssl")
-    family = "uWSGI" if name.lstrip("-").startswith(others) else "FastRouter"
-    return f"{name} is a known {family} option, not available in this version"
+    return f"{name} is a known uWSGI option, not available in this version"
 
 
 def nearest(name: str) -> str:

@@ -11,6 +11,7 @@ from scripts.bench.figures import (
     bodies,
     idle,
     instructions,
+    observed,
     passing,
     registry,
     requests,
@@ -23,6 +24,7 @@ from scripts.bench.figures import (
 ALL: tuple[Experiment, ...] = (
     *requests.EXPERIMENTS,
     rules.EXPERIMENT,
+    observed.EXPERIMENT,
     bodies.EXPERIMENT,
     *sizes.EXPERIMENTS,
     waiting.EXPERIMENT,
