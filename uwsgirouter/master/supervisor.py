@@ -32,6 +32,7 @@ from uwsgirouter.master.crew import FAST_STOP, Crew
 from uwsgirouter.master.fleet import Fleet, Life, Member
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.handover import Rows
+from uwsgirouter.master.log_rotation import Rotation
 from uwsgirouter.master.looking import Looking
 from uwsgirouter.master.news import HeardLog, News
 from uwsgirouter.master.notify import Notifier
@@ -128,6 +129,7 @@ class Supervisor:
         self.control = ControlSocket(self.attention.others, quiet, commands.answer)
         self._upgraded_from = ""
         self.stats = StatsServer(self.attention.others, log, partial(become_stats, self))
+        self._rotation = Rotation(self)
         self._next_tick = 0.0
         self._long_lived = LongLived()
         self._touched = _mtimes(settings)
@@ -178,8 +180,10 @@ class Supervisor:
         while True:
             now = time.monotonic()
             self._staff(now)
-            if self.stage is Stage.STOPPING and not self.fleet.members and not self.attendants.members:
-                return self._leave()
+            if self.stage is Stage.STOPPING and not self.fleet.members:
+                if not self.attendants.members:
+                    return self._leave()
+                self.attendants.hurry(now)
             calls = self.attention.wait(self._next_moment(now))
             # Orders first: a worker that was told to leave together with its master is answered as the master knows.
             self.signals.obey()
@@ -233,6 +237,7 @@ class Supervisor:
         self.stats.tick(now)
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         self.upgrade.tick(now)
+        self._rotation.tick()
         if not self.is_stopping:
             self.notifier.tick(self._describe())
         touched = _mtimes(self.settings)
