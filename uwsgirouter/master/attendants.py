@@ -249,6 +249,12 @@ class Attendants:
                 _signal(attendant.pid, signal.SIGINT if hurried else signal.SIGTERM)
             attendant.state = State.LEAVING
 
+    def hurry(self, now: float) -> None:
+        """The workers are gone: who outlived them has nothing to wait for."""
+        for attendant in self.members.values():
+            if attendant.duty.outlives and attendant.deadline is not None:
+                attendant.deadline = min(attendant.deadline, now + MERCY)
+
     def discard(self, generation: int) -> None:
         """A generation that failed: its attendants are killed."""
         for attendant in self._of(generation):

@@ -24,7 +24,7 @@ from uwsgirouter.settings.logging import Kind, Logger, is_on, loggers
 from uwsgirouter.settings.settings import Settings
 
 NAME = "logger"
-SLACK = 10.0
+SLACK = 5.0
 """Seconds that it gets beside those of the workers' sessions."""
 MESSAGE_MOST = 1 << 18
 """Bytes of a message; workers send less."""

@@ -12,10 +12,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from uwsgirouter.errors import BootError
-from uwsgirouter.master import process
 from uwsgirouter.master.crew import FAST_STOP
 from uwsgirouter.master.fleet import Life
+from uwsgirouter.master.log_rotation import reopen
 from uwsgirouter.master.report import describe
 
 if TYPE_CHECKING:
@@ -63,25 +62,9 @@ class SignalOrders:
 
     def _reopen_and_report(self) -> None:
         master = self._master
-        self.reopen("SIGUSR1: ")
+        reopen(master, "SIGUSR1")
         rejects, dropped = master.registrar.describe_rejects(), master.looking.lines_dropped()
         master.log.say(describe(master.counters, master.table, master.fleet.rows(), rejects, dropped))
         passed_on = master.registrar.describe_passed()
         if passed_on:
             master.log.say(passed_on)
-
-    def reopen(self, by: str) -> None:
-        """Every process writes to a new file of the log's name from now on. ``by``: what asked for that."""
-        master = self._master
-        path = process.log_path(master.settings)
-        if not path:
-            master.attendants.reopen_log(is_new=False)  # the logger has files of its own
-            return
-        try:
-            process.redirect_log(process.open_log(path))
-        except BootError as error:
-            master.log.say(f"{by}{error}; the old log stays")
-            return
-        master.crew.reopen_log()
-        master.attendants.reopen_log()
-        master.log.say(f"{by}log reopened")

@@ -32,6 +32,7 @@ from uwsgirouter.master.crew import FAST_STOP, Crew
 from uwsgirouter.master.fleet import Fleet, Life, Member
 from uwsgirouter.master.generation import Generation
 from uwsgirouter.master.handover import Rows
+from uwsgirouter.master.log_rotation import Rotation, reopen
 from uwsgirouter.master.looking import Looking
 from uwsgirouter.master.news import HeardLog, News
 from uwsgirouter.master.notify import Notifier
@@ -92,8 +93,7 @@ class Supervisor:
             self.sockets, endpoints = Sockets(log), Endpoints()
         else:
             self.sockets, endpoints = Sockets.inherited(log, left["sockets"])
-        self._orders = SignalOrders(self)
-        self.signals = Signals(self._orders.by_number())
+        self.signals = Signals(SignalOrders(self).by_number())
         _show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
         self.signals.listen(self.attention.others)
@@ -129,6 +129,7 @@ class Supervisor:
         self.control = ControlSocket(self.attention.others, quiet, commands.answer)
         self._upgraded_from = ""
         self.stats = StatsServer(self.attention.others, log, partial(become_stats, self))
+        self._rotation = Rotation(self)
         self._next_tick = 0.0
         self._long_lived = LongLived()
         self._touched = _mtimes(settings)
@@ -179,8 +180,10 @@ class Supervisor:
         while True:
             now = time.monotonic()
             self._staff(now)
-            if self.stage is Stage.STOPPING and not self.fleet.members and not self.attendants.members:
-                return self._leave()
+            if self.stage is Stage.STOPPING and not self.fleet.members:
+                if not self.attendants.members:
+                    return self._leave()
+                self.attendants.hurry(now)
             calls = self.attention.wait(self._next_moment(now))
             # Orders first: a worker that was told to leave together with its master is answered as the master knows.
             self.signals.obey()
@@ -236,6 +239,7 @@ class Supervisor:
         self.stats.tick(now)
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         self.upgrade.tick(now)
+        self._rotation.tick()
         if not self.is_stopping:
             self.notifier.tick(self._describe())
         touched = _mtimes(self.settings)
@@ -424,7 +428,7 @@ class Supervisor:
         """The log and the pid file are where the settings in force say."""
         path = process.log_path(self.settings)
         if path != process.log_path(before):
-            self._orders.reopen("")
+            reopen(self, "logto changed")
             if not path:
                 self.log.say("logto was taken away: that needs a restart, the old log stays")
         try:

@@ -7,6 +7,7 @@ opens nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -182,6 +183,24 @@ def logging_faults(settings: Settings) -> Iterator[ConfigError]:
     if settings.is_set("logformat") and settings.is_set("log-format-json"):
         yield ConfigError("log-format-json: logformat is set as well; one of them", settings.where("log-format-json"))
     yield from format_faults(settings)
+    yield from _one_backup(settings)
+
+
+def _one_backup(settings: Settings) -> Iterator[ConfigError]:
+    """Two files that are renamed to one name would take each other's place."""
+    backup = settings.text("log-backupname")
+    if not backup or not settings.number("log-maxsize"):
+        return
+    files = [one for one in _readable(settings) if one.kind is Kind.FILE and one.backup == backup and one.maxsize]
+    if len(files) + bool(settings.text("logto") or settings.text("daemonize")) > 1:
+        text = "more than one log would be renamed to it; write req-logger = file:logfile=PATH,backupname=OTHER"
+        yield ConfigError(f"log-backupname = {backup}: {text}", settings.where("log-backupname"))
+
+
+def _readable(settings: Settings) -> Iterator[Logger]:
+    for text in settings.texts("req-logger"):
+        with contextlib.suppress(ConfigError):
+            yield logger(text, settings.number("log-maxsize"), settings.text("log-backupname"))
 
 
 def logging_notices(settings: Settings) -> Iterator[str]:

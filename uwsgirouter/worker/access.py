@@ -80,6 +80,7 @@ class AccessLog:
     """
 
     __slots__ = (
+        "_address",
         "_at",
         "_begun",
         "_choice",
@@ -95,6 +96,7 @@ class AccessLog:
         "_memory",
         "_metrics",
         "_most",
+        "_name",
         "_names",
         "_nexts",
         "_nodes",
@@ -107,9 +109,11 @@ class AccessLog:
         "_room",
         "_rss",
         "_second",
+        "_sizes",
         "_stamps",
         "_steps",
         "_take",
+        "_texts",
         "_vsz",
         "_wid",
         "lost",
@@ -136,6 +140,8 @@ class AccessLog:
         self._is_json = program.is_json
         self._steps = program.steps
         self._numbers = program.numbers
+        self._texts = program.texts
+        self._sizes = program.sizes
         self._operands = program.operands
         self._count = len(program.steps)
         self._names = program.names
@@ -144,7 +150,7 @@ class AccessLog:
         self._found = bytearray(4 * max(1, len(program.names)))
         self._length = program.length
         self._fields = program.fields
-        self._room = LINE_MOST - program.raw - _FIELD_ROOM * self._count
+        self._room = LINE_MOST - len(program.texts) - _FIELD_ROOM * self._count
         self._out = bytearray(FLUSH_AT + LINE_MOST)
         self._at = 0
         self._end = 0
@@ -154,6 +160,8 @@ class AccessLog:
         self._stamps: list[bytes] = []
         self._offset = 0.0
         self._nodes: dict[int, tuple[Address, bytes]] = {}
+        self._address: Address | None = None
+        self._name = b""
         self._vsz = 0
         self._rss = 0
         self.lost = 0
@@ -210,13 +218,18 @@ class AccessLog:
         self._end = self._at + self._room
         if self._names:
             self._search(record.packet)
-        steps, numbers = self._steps, self._numbers
+        out, texts, sizes, steps = self._out, self._texts, self._sizes, self._steps
+        place = 0
         for index in range(self._count):
+            at, stop = self._at, place + (sizes[2 * index] | sizes[2 * index + 1] << 8)
+            while place < stop:
+                out[at] = texts[place]
+                at += 1
+                place += 1
+            self._at = at
             step = steps[index]
-            if step == 0:
-                self._raw(self._operands[index])
-            elif step == 1:
-                self._variable(record.packet, numbers[index])
+            if step == 1:
+                self._variable(record.packet, self._numbers[index])
             elif step >= 50:
                 self._decimal_field(record, step - 50)
             elif step >= 20:
@@ -227,7 +240,7 @@ class AccessLog:
                 self._value(b"" if record.logvars is None else record.logvars.get(self._operands[index], b""))
             elif step == 3:
                 self._whole(0 if self._metrics is None else self._metrics.get(self._operands[index]))
-            else:
+            elif step:
                 self._nothing()
 
     def _search(self, packet: bytes) -> None:
@@ -284,19 +297,27 @@ class AccessLog:
         elif field == 5:
             self._value(b"" if session.node is None else self._name_of(session.node))
         elif field == 6:
-            self._value(record.cause.encode() if record.cause else b"")
+            if record.cause:
+                self._own(record.cause.encode())
+            else:
+                self._nothing()
+        elif session.request_id:
+            self._own(session.request_id)
         else:
-            self._value(session.request_id)
+            self._nothing()
 
     def _name_of(self, node: Node) -> bytes:
         """Its address as the log shows it; made once."""
         address = node.address
+        if address is self._address:
+            return self._name
         known = self._nodes.get(node.id)
         if known is None or known[0] is not address:
             if len(self._nodes) >= NODES_MOST:
                 self._nodes.clear()
             known = self._nodes[node.id] = (address, address.text.encode("utf-8", "surrogateescape"))
-        return known[1]
+        self._address, self._name = known
+        return self._name
 
     def _number_field(self, session: Session, record: Record, field: int) -> None:
         if field == 0:
@@ -393,22 +414,31 @@ class AccessLog:
             self._second = second
             self._stamps = stamps(second, self._date)
         if field < 3:
-            self._value(self._stamps[field])
+            self._value(self._stamps[field]) if field == 2 else self._own(self._stamps[field])
             return
-        self._value(self._stamps[3] + b".%03dZ" % int((wall - second) * 1000.0))
+        self._own(self._stamps[3] + b".%03dZ" % int((wall - second) * 1000.0))
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def _raw(self, data: bytes) -> None:
         out, at, view = self._out, self._at, data
-        index, size = 0, len(data)
-        while index < size:
+        size = len(data)
+        for index in range(size):
             out[at + index] = view[index]
-            index += 1
         self._at = at + size
 
     def _nothing(self) -> None:
         self._raw(_NULL if self._is_json else _DASH)
+
+    def _own(self, data: bytes) -> None:
+        """A text that nobody else has a say in."""
+        if self._is_json:
+            self._out[self._at] = _QUOTE
+            self._at += 1
+        self._raw(data)
+        if self._is_json:
+            self._out[self._at] = _QUOTE
+            self._at += 1
 
     def _value(self, data: bytes) -> None:
         self._part(data, 0, len(data))
@@ -428,14 +458,17 @@ class AccessLog:
         if self._is_json:
             out[at] = _QUOTE
             at += 1
-        begin, index = at, start
-        while index < end and plain[view[index]]:  # two loops, each of which a compiler makes the best of
-            index += 1
-        size, rest = index - start, 0
-        while rest < size:
-            out[at + rest] = view[start + rest]
-            rest += 1
-        at += size
+        begin, size = at, end - start
+        odd = 0
+        for index in range(size):  # two loops without a way out, for a compiler to take many bytes at once
+            byte = view[start + index]
+            odd |= (byte < 32) | (byte > 126) | (byte == 34) | (byte == 92)
+        if not odd:
+            for index in range(size):
+                out[at + index] = view[start + index]
+            at += size
+            start = end
+        index = start
         while index < end:
             byte = view[index]
             if plain[byte]:
@@ -488,10 +521,10 @@ class AccessLog:
             out[at] = 45
             at += 1
             value = -value
-        rest, digits, size = value, value, 1
-        while rest >= 10:
-            rest //= 10
+        digits, size, limit = value, 1, 10
+        while digits >= limit and size < 19:
             size += 1
+            limit *= 10
         index = at + size
         self._at = index
         while index > at:
@@ -510,9 +543,16 @@ class AccessLog:
         """Microseconds in units of so many."""
         micros = int(seconds * 1000000.0 + 0.5)
         self._whole(micros // unit)
-        at = self._at
-        self._whole(micros % unit + unit)  # the digit in front of it keeps its zeros, and its place is the point's
-        self._out[at] = 46
+        out, at, rest = self._out, self._at, micros % unit
+        out[at] = 46
+        if unit == 1000:
+            out[at + 1] = 48 + rest // 100
+            out[at + 2] = 48 + rest // 10 % 10
+            out[at + 3] = 48 + rest % 10
+            self._at = at + 4
+            return
+        self._whole(rest + unit)  # the digit in front of it keeps its zeros, and its place is the point's
+        out[at] = 46
 
 
 def stamps(second: int, date: str) -> list[bytes]:

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from uwsgirouter.protocol.packet import BLOCK_MAX
 from uwsgirouter.settings.log_format import LogFormat, Part, Source
 
-RAW, VARIABLE, LOGVAR, METRIC, NOTHING = range(5)
-"""Steps whose operand is bytes, the number of a variable, or a name."""
+END, VARIABLE, LOGVAR, METRIC, NOTHING = range(5)
+"""Steps that have a variable's number, or a name as operand; and the last one of a line."""
 TEXT, NUMBER, DECIMAL = 10, 20, 50
 """The first step of those that write a text, a whole number, a fraction."""
 
@@ -34,11 +34,16 @@ _LENGTH = b"CONTENT_LENGTH"
 
 
 class Program:
-    """``steps[i]`` is done with ``operands[i]``; ``names`` are the variables that a packet is searched for."""
+    """A line is, for each ``i``, ``sizes[i]`` more bytes of ``texts`` and what ``steps[i]`` makes of ``operands[i]``.
+
+    ``names`` are the variables that a packet is searched for. Sizes have two bytes each.
+    """
 
     def __init__(self, form: LogFormat) -> None:
         self.is_json = bool(form.keys)
         self.steps = b""
+        self.texts = b""
+        self.sizes = b""
         self.operands: list[bytes] = []
         self.numbers = b""
         """For a step VARIABLE the number of the variable, else 0."""
@@ -46,34 +51,36 @@ class Program:
         self.fields = {part.text.decode() for part in form.parts if part.source is Source.FIELD}
         self.length = self._number(_LENGTH) if "cl" in self.fields else 0
         """The number of the variable that says how long the body is."""
-        for part, before in zip(form.parts, self._between(form), strict=True):
-            if before:
-                self._add(RAW, before)
+        self._before = b""
+        for part, key in zip(form.parts, self._keys(form), strict=True):
+            self._before += key
             self._take(part)
-        self._add(RAW, b"}\n" if self.is_json else b"\n")
-        self.raw = sum(len(raw) for raw, step in zip(self.operands, self.steps, strict=True) if step == RAW)
-        """Bytes that are in each line."""
+        self._before += b"}\n" if self.is_json else b"\n"
+        self._add(END)
         self.heads, self.nexts = _chains(self.names)
 
-    def _between(self, form: LogFormat) -> Iterable[bytes]:
-        """What stands before each part: the keys."""
+    def _keys(self, form: LogFormat) -> Iterable[bytes]:
+        """What stands before each part of a JSON line."""
         if not form.keys:
             return [b""] * len(form.parts)
         return [b"%s%s:" % (b"," if at else b"{", json.dumps(key).encode()) for at, key in enumerate(form.keys)]
 
     def _take(self, part: Part) -> None:
         if part.source is Source.TEXT:
-            self._add(RAW, part.text)
+            self._before += part.text
         elif part.source is Source.VARIABLE:
-            self._add(VARIABLE, b"", self._number(part.text))
+            self._add(VARIABLE, number=self._number(part.text))
         elif part.source is Source.LOGVAR:
             self._add(LOGVAR, part.text)
         elif part.source is Source.METRIC:
             self._add(METRIC, part.text)
         else:
-            self._add(STEPS.get(part.text.decode(), NOTHING), b"")
+            self._add(STEPS.get(part.text.decode(), NOTHING))
 
-    def _add(self, step: int, operand: bytes, number: int = 0) -> None:
+    def _add(self, step: int, operand: bytes = b"", number: int = 0) -> None:
+        self.texts += self._before
+        self.sizes += len(self._before).to_bytes(2, "little")
+        self._before = b""
         self.steps += bytes((step,))
         self.operands.append(operand)
         self.numbers += bytes((number,))
