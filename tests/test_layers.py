@@ -49,6 +49,8 @@ THIRD_PARTY = {
     "pyrad": {"rules/radius.py"},
     "gssapi": {"rules/kerberos.py"},
     "passlib": {"rules/htpasswd.py"},
+    "lxml": {"rules/styling.py"},
+    "pymongo": {"rules/actions/gridfs.py"},
     "bcrypt": {"rules/htpasswd.py"},
     "rich": {"control/top.py"},
     "prometheus_client": {"stats/exposition.py"},

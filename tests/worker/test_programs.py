@@ -331,6 +331,14 @@ def test_too_many_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         assert stage.run("printf 'A: b\\n\\n'").endswith(LAST)
 
 
+def test_a_worker_that_leaves_kills_its_programs(stage: Stage) -> None:
+    stream = stage.connect(stage.program("trap '' TERM; echo $$ >pid; while :; do sleep 600; done"))
+    pid = read_pid(stage.directory / "pid")
+    stage.programs.close()
+    until(lambda: not alive(pid), "it is killed")
+    stream.close()
+
+
 def test_signals_are_the_usual_ones_for_it(stage: Stage) -> None:
     old = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
