@@ -72,7 +72,7 @@ def test_the_table_is_the_documented_one() -> None:
     assert {cause.value.word: cause.value.status for cause in Cause} == STATUSES
     assert len(Cause.__members__) == len(STATUSES), "two causes with equal rows are one to Enum"
     assert Counter.FAILURES + len(Cause) <= ROW_CELLS, "each cause needs a cell"
-    assert max(cell for cell in Counter) == Counter.FAILURES
+    assert not [cell for cell in Counter if Counter.FAILURES < cell < Counter.FAILURES + len(Cause)]
 
 
 def test_the_documentation_has_the_same_rows(project: Path) -> None:
