@@ -118,7 +118,7 @@ def test_no_request_fails_in_a_storm_of_reloads_and_upgrades(servers: Servers) -
     log = router.log()
     done = log.count("] upgraded from version")
     assert 1 <= done <= upgrades
-    assert log.count("] reloaded in ") - reloads >= min(10, hups) - 2 * upgrades
+    assert log.count("] reloaded in ") - reloads > done, "HUPs reload, too; on a busy machine several are one"
     assert "are cut" not in log
     assert not zombies(router.pid)
     assert [holdings(pid) for pid in pids] == worker_before

@@ -59,8 +59,8 @@ class House:
     def hup(self, workers: int = 2) -> list[int]:
         before = self.router.log().count("] reloaded in ")
         self.router.hup()
-        self.router.wait_for_log("] reloaded in ", count=before + 1)
-        self.workers = wait_for_serving(self.router, workers)
+        self.router.wait_for_log("] reloaded in ", 20, before + 1)
+        self.workers = wait_for_serving(self.router, workers, 20)
         return self.workers
 
     def hup_in_vain(self, reason: str, *lines: str) -> str:
@@ -229,7 +229,7 @@ def test_sessions_that_do_not_end_in_time_are_cut_and_named(house: House) -> Non
     with ExitStack() as crowd:
         for key in [*keys, keys[0], keys[0], keys[1]]:
             crowd.enter_context(Client(house.address)).send_packet(get(key))
-        node.wait_for(15)
+        node.wait_for(15, 20)
         house.hup()
         wait_until(lambda: not old & set(workers(house.router)), 20, "the old workers left")
     log = house.router.log()
@@ -321,7 +321,7 @@ def test_reloads_while_old_workers_drain(house: House) -> None:
             client = crowd.enter_context(Client(house.address, 60.0))
             client.send_packet(get())
             clients.append(client)
-            node.wait_for(number + 1)
+            node.wait_for(number + 1, 20)
             before = house.router.log().count("] reloaded in ")
             house.router.hup()
             house.router.wait_for_log("] reloaded in ", 20, before + 1)

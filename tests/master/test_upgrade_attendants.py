@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import glob
+import json
 import os
 import pwd
 import signal
+import socket
 import subprocess
 import sys
 
@@ -119,6 +121,42 @@ route-run = addheader:X-Hits: ${{metric[hits]}}
     assert router.stop(deadline=DEADLINE) == 0
     assert not [child for child in before_exit if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     assert glob.glob(f"/dev/shm/uwsgirouter.run-{router.pid}-*") == []
+
+
+def test_statistics_and_logs_go_on(servers: Servers) -> None:
+    """What was counted stays counted, no reader of statistics is cut off, each request is in the log once."""
+    address, server, stats, log = local(), f"127.0.0.1:{free_udp_port()}", local(), servers.directory / "access.log"
+    router = servers.router(
+        config=f"""[uwsgirouter]
+fastrouter = {address}
+fastrouter-subscription-server = {server}
+fastrouter-processes = 2
+subscription-tolerance = 600
+fastrouter-stats = {stats}
+req-logger = file:{log}
+"""
+    )
+    wait_for_serving(router, 2, DEADLINE)
+    node = servers.node(answer(b"served"))
+    announce(server, "a.example", node.address)
+    wait_until(lambda: fetch(address, "a.example").status == 200, DEADLINE, "the node serves")
+
+    def hits() -> int:
+        host, port = stats.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), DEADLINE) as sock, sock.makefile("rb") as file:
+            return int(json.loads(file.read())["subscriptions"][0]["hits"])
+
+    before, descriptors = hits(), len(os.listdir(f"/proc/{router.pid}/fd"))
+    with load(address, rate=100, threads=4) as asked:
+        for number in (1, 2):
+            router.signal(signal.SIGUSR2)
+            while router.log().count("] upgraded from version") < number:
+                hits()
+    assert_no_failure(asked.results)
+    wait_until(lambda: hits() == before + len(asked.results), DEADLINE, "all are counted")
+    wait_until(lambda: log.read_text().count("\n") >= before + len(asked.results), DEADLINE, "all are written")
+    wait_until(lambda: len(os.listdir(f"/proc/{router.pid}/fd")) <= descriptors + 1, DEADLINE, "no descriptor is lost")
+    assert "trial: " not in router.log(), "a trial has nothing to say when all is well"
 
 
 def test_it_is_started_again_as_it_was(servers: Servers) -> None:

@@ -47,7 +47,8 @@ class LogChannel:
             self.writer, self.reader = ends or socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         except OSError as error:
             raise BootError(f"no channel for the access log: {error.strerror}") from error
-        self.writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+        if self.writer.fileno() >= 0:  # not in the trial of an upgrade
+            self.writer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
     def handed(self, keep: Keep) -> Rows:
         """For the master that takes the place of this one."""

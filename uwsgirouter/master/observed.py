@@ -7,8 +7,13 @@ and keeps what nodes that are gone have counted for their key. It must not know 
 
 from __future__ import annotations
 
+import os
+
 from uwsgirouter.errors import BootError
-from uwsgirouter.master.shared_memory import shared
+from uwsgirouter.master.handover import Keep, Rows
+from uwsgirouter.master.shared_memory import SharedFile
+from uwsgirouter.model import counters as ledger
+from uwsgirouter.model import measures, tallies
 from uwsgirouter.model.counters import Counters
 from uwsgirouter.model.measures import MEASURES_BYTES, Measures
 from uwsgirouter.model.registry import Registry
@@ -39,6 +44,8 @@ class Observed:
         self.measures: Measures | None = None
         self.past_hits: dict[bytes, int] = {}
         """By key: the requests and failed connects of its nodes that are gone."""
+        self._files: dict[str, int] = {}
+        """The descriptors of the memory."""
         self._registry = registry
         self._counters = counters
 
@@ -46,12 +53,41 @@ class Observed:
         """Before workers with these settings are forked. Raises BootError."""
         try:
             if self.tallies is None and is_counted(settings):
-                self.tallies = Tallies(shared(TALLIES_BYTES))
-                self._registry.watch_numbers(self._given_again, self._announced)
+                self._count(SharedFile("tallies", TALLIES_BYTES))
             if self.measures is None and is_shown(settings):
-                self.measures = Measures(shared(MEASURES_BYTES))
+                self._measure(SharedFile("measures", MEASURES_BYTES))
         except OSError as error:
             raise BootError(f"no room for statistics: {error.strerror}") from error
+
+    def _count(self, file: SharedFile) -> None:
+        self._files["tallies"] = file.descriptor
+        self.tallies = Tallies(file.memory)
+        self._registry.watch_numbers(self._given_again, self._announced)
+
+    def _measure(self, file: SharedFile) -> None:
+        self._files["measures"] = file.descriptor
+        self.measures = Measures(file.memory)
+
+    def handed(self, keep: Keep) -> Rows:
+        """For the master that takes the place of this one: the memory, and where what is in it."""
+        return {
+            "files": {name: keep(descriptor) for name, descriptor in self._files.items()},
+            "shape": _shape(),
+            "past_hits": [[key.decode("latin-1"), hits] for key, hits in self.past_hits.items()],
+        }
+
+    def inherit(self, rows: Rows) -> None:
+        """Go on counting; from nothing, where this version has it in other places. Raises OSError."""
+        files = {name: int(descriptor) for name, descriptor in rows["files"].items() if descriptor >= 0}
+        if rows["shape"] != _shape():
+            for descriptor in files.values():
+                os.close(descriptor)
+            return
+        if "tallies" in files:
+            self._count(SharedFile("tallies", TALLIES_BYTES, files["tallies"]))
+        if "measures" in files:
+            self._measure(SharedFile("measures", MEASURES_BYTES, files["measures"]))
+        self.past_hits = {str(key).encode("latin-1"): int(hits) for key, hits in rows["past_hits"]}
 
     def tallies_of(self, settings: Settings, row: int) -> NodeTallies | None:
         """A worker's own row; None when nobody asks."""
@@ -87,3 +123,12 @@ class Observed:
     def _announced(self, id: int) -> None:
         assert self.tallies is not None
         self.tallies.announced(id, self._counters.used_rows())
+
+
+def _shape() -> dict[str, int]:
+    """Where what is in the memory: every number that the modules name."""
+    found = {}
+    for module in (ledger, measures, tallies):
+        names = [name for name, value in vars(module).items() if name.isupper() and isinstance(value, int)]
+        found.update({f"{module.__name__}.{name}": int(vars(module)[name]) for name in names})
+    return found

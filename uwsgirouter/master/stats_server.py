@@ -13,6 +13,7 @@ import contextlib
 import gc
 import json
 import os
+import select
 import selectors
 import signal
 import time
@@ -241,8 +242,15 @@ def _has_ended(pipe: int) -> bool:
 
 
 def _write(descriptor: int, data: bytes) -> None:
-    while data:
+    """As far as somebody reads it: another program may have taken the master's place, and readers must be served."""
+    while data and _is_read(descriptor):
         data = data[os.write(descriptor, data) :]
+
+
+def _is_read(pipe: int) -> bool:
+    poll = select.poll()
+    poll.register(pipe, select.POLLOUT)
+    return not any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _let_go_of_all_but(own: Sequence[int] | set[int]) -> None:

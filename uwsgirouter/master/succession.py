@@ -20,6 +20,7 @@ from uwsgirouter.master.fleet import Life, Member
 from uwsgirouter.master.handover import Keep, Rows, inherited_socket
 from uwsgirouter.master.reload import Legacy
 from uwsgirouter.master.sockets import Endpoints
+from uwsgirouter.master.stats_server import decode_naming, encode_naming
 from uwsgirouter.model.counters import MEMORY_BYTES, Counters, fits, layout
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.protocol.messages import PROTOCOL
@@ -78,6 +79,8 @@ def compose(master: Supervisor, keep: Keep) -> Rows:
         "limits": master.reload.handed_limits(keep),
         "access": None if current.access is None else current.access.handed(keep),
         "dropped": Log.lost,
+        "observed": master.observed.handed(keep),
+        "naming": encode_naming(master.stats.naming).decode("ascii"),
     }
 
 
@@ -114,6 +117,9 @@ def settle(master: Supervisor, rows: Rows) -> None:
         if member.downlink.sock.fileno() >= 0:
             master.channels.open(member, master.registrar)
     Log.lost += int(rows["dropped"])
+    if "observed" in rows and fits(rows["counters"]["layout"]):
+        master.observed.inherit(rows["observed"])
+        master.stats.naming = decode_naming(rows["naming"].encode("ascii"))
     for id in master.table.nodes:
         master.news.node_changed(id)
 

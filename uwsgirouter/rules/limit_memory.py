@@ -96,6 +96,8 @@ class LimitMemory:
     @classmethod
     def inherited(cls, rows: Mapping[str, Any]) -> LimitMemory | None:
         """The memory that was handed over; None when what is in it stands elsewhere in this version. Raises OSError."""
+        if rows["file"] < 0:  # in the trial of an upgrade
+            return cls(int(rows["keys"]))
         os.set_inheritable(rows["file"], False)
         if list(rows["shape"]) == _SHAPE:
             return cls(int(rows["keys"]), rows["file"], bytes.fromhex(rows["secret"]))
