@@ -12,7 +12,10 @@ from uwsgirouter.protocol.answers import Cause
 
 NOW = 1_000_000.0
 Status = dict[str, Any]
-TOTALS = [
+TOTALS = (
+    *("requests", "answered", "retries", "failed_connects"),
+    *("clients_gone", "cut_off", "bytes_to_nodes", "bytes_from_nodes"),
+)
     "requests",
     "answered",
     "retries",

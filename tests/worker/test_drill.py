@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from tests.servers import Client, Router, Servers, answer, fetch, get, hang, local, post, wait_until
 from tests.worker.patched import patched_router
+from tests.worker.traced import settle
+from uwsgirouter.control.channel import Channel
+from uwsgirouter.control.complaints import complaints
+from uwsgirouter.control.status import ask, lines
 
 MAPPER = """
 NODES = {nodes!r}
@@ -34,13 +39,20 @@ def control(router: Router, *arguments: str) -> str:
 
 
 def told(router: Router, *patterns: str) -> None:
-    """The status says all of that, each pattern in one line; failures arrive there within a moment."""
+    """The status says all of that, each pattern in one line; failures arrive there within a moment.
+
+    Asked for in this process: a worker that is stuck is so for some seconds, in which a command might not even start.
+    """
+    path = str(router.config_file.parent / "drill.sock")
 
     def said() -> bool:
-        lines = control(router, "status").splitlines()
-        return all(any(re.search(pattern, line) for line in lines) for pattern in patterns)
+        with Channel(path) as channel:
+            status = ask(channel)
+        now = time.time()
+        found = list(lines(status, now, complaints(status, now)))
+        return all(any(re.search(pattern, line) for line in found) for pattern in patterns)
 
-    wait_until(said, 20.0, f"a status with {patterns}")
+    wait_until(said, 30.0, f"a status with {patterns}")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +67,7 @@ fastrouter = {local()}
 fastrouter-use-code-string = 0:{script}:find
 fastrouter-first-byte-timeout = 1
 fastrouter-post-buffering = 10
-fastrouter-harakiri = 4
+fastrouter-harakiri = 8
 control-socket = {started.path("drill.sock")}
 """
     router = patched_router(started, FULL, config=config)
@@ -65,7 +77,11 @@ control-socket = {started.path("drill.sock")}
 
 def test_a_node_that_is_dead(drilled: Router) -> None:
     assert fetch(drilled.address, "dead.example").status == 502
-    told(drilled, r"502 connect-failed: 1 in the last minute", r"key dead\.example, node 127\S+ \(Connection refused\)")
+    told(
+        drilled,
+        r"502 connect-failed: 1 in the last minute",
+        r"TROUBLE: 1 of \d+ requests.*: connect-failed; .*key dead\.example, node 127\S+ \(Connection refused\)",
+    )
     drilled.wait_for_log("connect-failed key dead.example node 127")
 
 
@@ -94,7 +110,11 @@ def test_a_worker_that_is_stuck_in_a_mapper(drilled: Router) -> None:
     """The log says in which function, and in which line of it."""
     with Client(drilled.address) as client:
         client.send_packet(get("stuck.example"))
-        told(drilled, r"worker 1 .*: stuck for \d+ s", r"ago +worker 1 \(pid \d+\) does not move; this is where it is")
+        told(
+            drilled,
+            r"TROUBLE: worker 1 .* is stuck for \d+ s",
+            r"ago +worker 1 \(pid \d+\) does not move; this is where it is",
+        )
         drilled.wait_for_log(f'File "{drilled.config_file.parent}/mapper.py", line', 20.0)
         assert re.search(r'mapper.py", line \d in find', drilled.log())
         client.read_all(60.0)
@@ -107,6 +127,7 @@ def test_a_trace_shows_the_way_of_a_request(drilled: Router) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tracing:
         assert tracing.stderr is not None and tracing.stdout is not None
         assert "waiting for a request" in tracing.stderr.readline()
+        settle(str(drilled.config_file.parent / "drill.sock"))
         fetch(drilled.address, "well.example")
         fetch(drilled.address, "dead.example")
         said = tracing.stdout.read()
@@ -120,3 +141,12 @@ def test_events_tell_of_processes(drilled: Router) -> None:
     said = control(drilled, "events", "--last", "1000", "--no-follow")
     assert "spawned uwsgirouter master process" in said
     assert "HARAKIRI" in said
+
+
+def test_monitoring_sees_it(drilled: Router) -> None:
+    fetch(drilled.address, "dead.example")
+    told(drilled, r"requests of the last minute failed: connect-failed")
+    command = [sys.executable, "-m", "uwsgirouter.control", "status", "--check", "-c", str(drilled.config_file)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and "requests of the last minute failed: connect-failed" in done.stdout
+    assert control(drilled, "status").startswith("TROUBLE: ")
