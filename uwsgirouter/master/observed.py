@@ -7,8 +7,13 @@ and keeps what nodes that are gone have counted for their key. It must not know 
 
 from __future__ import annotations
 
+import os
+from typing import Any
+
 from uwsgirouter.errors import BootError
-from uwsgirouter.master.shared_memory import shared
+from uwsgirouter.master.handover import Keep, Rows
+from uwsgirouter.master.shared_memory import SharedMemory
+from uwsgirouter.model import measures, tallies
 from uwsgirouter.model.counters import Counters
 from uwsgirouter.model.measures import MEASURES_BYTES, Measures
 from uwsgirouter.model.registry import Registry
@@ -39,6 +44,7 @@ class Observed:
         self.measures: Measures | None = None
         self.past_hits: dict[bytes, int] = {}
         """By key: the requests and failed connects of its nodes that are gone."""
+        self._files: dict[str, int] = {}
         self._registry = registry
         self._counters = counters
 
@@ -46,12 +52,47 @@ class Observed:
         """Before workers with these settings are forked. Raises BootError."""
         try:
             if self.tallies is None and is_counted(settings):
-                self.tallies = Tallies(shared(TALLIES_BYTES))
-                self._registry.watch_numbers(self._given_again, self._announced)
+                self._count_in(SharedMemory("tallies", TALLIES_BYTES))
             if self.measures is None and is_shown(settings):
-                self.measures = Measures(shared(MEASURES_BYTES))
+                self._measure_in(SharedMemory("measures", MEASURES_BYTES))
         except OSError as error:
             raise BootError(f"no room for statistics: {error.strerror}") from error
+
+    def _count_in(self, memory: SharedMemory) -> None:
+        self.tallies = Tallies(memory.view)
+        self._files["tallies"] = memory.descriptor
+        self._registry.watch_numbers(self._given_again, self._announced)
+
+    def _measure_in(self, memory: SharedMemory) -> None:
+        self.measures = Measures(memory.view)
+        self._files["measures"] = memory.descriptor
+
+    # -- another version takes over ---------------------------------------------------------------------------------
+
+    def handed(self, keep: Keep) -> Rows:
+        """For the successor."""
+        hits = [[key.decode("latin-1"), count] for key, count in self.past_hits.items()]
+        files = {name: keep(descriptor) for name, descriptor in self._files.items()}
+        return {"files": files, "layout": layout(), "hits": hits}
+
+    def inherit(self, rows: Rows | None, counters_fit: bool) -> None:
+        """Take what another version left; nothing of it where something else stands elsewhere in this one."""
+        if rows is None:
+            return
+        known = counters_fit and fits(rows["layout"])
+        for name, descriptor in rows["files"].items():
+            if descriptor < 0:
+                continue
+            if known and name == "tallies":
+                self._count_in(SharedMemory(name, TALLIES_BYTES, descriptor))
+            elif known and name == "measures":
+                self._measure_in(SharedMemory(name, MEASURES_BYTES, descriptor))
+            else:
+                os.close(descriptor)
+        if known:
+            self.past_hits = {str(key).encode("latin-1"): int(count) for key, count in rows["hits"]}
+
+    # -- for the workers --------------------------------------------------------------------------------------------
 
     def tallies_of(self, settings: Settings, row: int) -> NodeTallies | None:
         """A worker's own row; None when nobody asks."""
@@ -87,3 +128,22 @@ class Observed:
     def _announced(self, id: int) -> None:
         assert self.tallies is not None
         self.tallies.announced(id, self._counters.used_rows())
+
+
+def layout() -> dict[str, Any]:
+    """Where what is in the memory, for a program of another version that is given it."""
+    names = ("KEY_ROWS", "ROW_CELLS", "KEY", "CONNECT", "FIRST_BYTE", "TOTAL", "STATUS", "RX", "TX", "FAILED")
+    return {
+        "tallies": [tallies.RECORD_CELLS, REQUESTS, RX, TX, FAILURES, tallies.LAST],
+        "measures": [getattr(measures, name) for name in names],
+        "bounds": [list(measures.CONNECT_BOUNDS), list(measures.LATENCY_BOUNDS)],
+        "causes": list(measures.CAUSES),
+    }
+
+
+def fits(theirs: Any) -> bool:
+    """Whether memory of that :func:`layout` can be used as ours; there may be causes more."""
+    ours = layout()
+    if any(ours[part] != theirs.get(part) for part in ("tallies", "measures", "bounds")):
+        return False
+    return all(one == two for one, two in zip(ours["causes"], theirs["causes"], strict=False))

@@ -1,16 +1,23 @@
 """Memory that the master shares with its children.
 
-One idea: one function makes each mapping, before the first fork that needs it; pages that nobody touches cost nothing.
+One idea: it is an anonymous file, made before the first fork that needs it, so it outlives a program that is replaced
+by another version; pages that nobody touches cost nothing.
 """
 
 from __future__ import annotations
 
 import mmap
+import os
 
-_MAP_NORESERVE = 0x4000
 
+class SharedMemory:
+    """So many bytes, all 0, or what is in the file ``descriptor``. Raises OSError when there can be none."""
 
-def shared(size: int) -> memoryview:
-    """So many bytes, all 0. Raises OSError when the system has no room for them."""
-    flags = mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
-    return memoryview(mmap.mmap(-1, size, flags=flags))
+    def __init__(self, name: str, size: int, descriptor: int = -1) -> None:
+        if descriptor < 0:
+            descriptor = os.memfd_create(f"uwsgirouter-{name}", os.MFD_CLOEXEC)
+            os.ftruncate(descriptor, size)
+        else:
+            os.set_inheritable(descriptor, False)
+        self.descriptor = descriptor
+        self.view = memoryview(mmap.mmap(descriptor, size))

@@ -101,6 +101,15 @@ class StatsServer:
         for child in list(self._children):
             self._end(child)
 
+    def handed(self) -> str:
+        """For another version that takes over."""
+        return encode_naming(self.naming).decode()
+
+    def inherit(self, told: str | None) -> None:
+        """Take what another version left."""
+        if told:
+            self._adopt(told.encode())
+
     def let_go(self) -> None:
         """In a child of the master: what other children tell is not its own."""
         for child in self._children:

@@ -78,6 +78,9 @@ def compose(master: Supervisor, keep: Keep) -> Rows:
         "limits": master.reload.handed_limits(keep),
         "access": None if current.access is None else current.access.handed(keep),
         "dropped": Log.lost,
+        "observed": master.observed.handed(keep),
+        "stats": master.stats.handed(),
+        "began": master.began,
     }
 
 
@@ -105,6 +108,9 @@ def legacy_of(rows: Rows, endpoints: Endpoints) -> Legacy:
 
 def settle(master: Supervisor, rows: Rows) -> None:
     """Have ``master`` know what was left, and the processes that are its children now."""
+    master.observed.inherit(rows.get("observed"), fits(rows["counters"]["layout"]))
+    master.stats.inherit(rows.get("stats"))
+    master.began = rows.get("began", master.began)
     master.registrar.inherit(rows["registrar"])
     for row in rows["workers"]:
         member = _member(row, rows, master.table)
