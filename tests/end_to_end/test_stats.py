@@ -287,6 +287,13 @@ def test_what_was_counted_outlasts_workers_and_reloads(site: Site) -> None:
         assert fetch(site.router.address, "lasting.example").status == 200
     wait_until(lambda: counted() == (before[0] + 11,) * 3, 20, "so do those of the next generation")
     wait_until(lambda: site.own()["generation"] >= 2, 20, "the next generation serves")
+    named = [row["key"] for row in site.own()["keys"]]
+    site.router.signal(signal.SIGUSR2)
+    site.router.wait_for_log("upgraded", 60)
+    for _ in range(10):
+        assert fetch(site.router.address, "lasting.example").status == 200
+    wait_until(lambda: counted() == (before[0] + 21,) * 3, 20, "another version of the router does, too")
+    assert [row["key"] for row in site.own()["keys"]] == named
 
 
 def test_a_key_keeps_the_hits_of_a_node_that_is_gone(site: Site) -> None:
