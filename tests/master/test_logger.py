@@ -279,10 +279,20 @@ def test_a_request_brings_its_id(servers: Servers) -> None:
 def test_rules_have_their_say(servers: Servers) -> None:
     """logvar, donotlog, and whose a rule's own line is."""
     rules = ["route = ^/2$ donotlog:", "route = ^/3$ logvar:site=blue", "route = ^/3$ log:hello"]
-    logged = Logged(servers, "logformat = %(uri) %(site)", *rules)
-    logged.ask(4)
+    rules += ["route = ^/5$ return:403", "response-route = ^/4$ addheader:X-A: b"]
+    logged = Logged(servers, "logformat = %(uri) %(site) %(status) %(size) %(hsize) %(rsize) %(headers)", *rules)
+    logged.ask(3)
+    sizes = {}
+    for path in ("/4", "/5"):
+        client = servers.client(logged.address)
+        client.send_packet(get("a.example", path))
+        whole = client.read_all()[0]
+        head = whole.find(b"\r\n\r\n") + 4
+        sizes[path] = f"{len(whole)} {head} {len(whole) - head} {whole[:head].count(b': ')}"
     logged.router.stop()
-    assert logged.path.read_text().splitlines() == ["/1 -", "/3 blue", "/4 -"]
+    lines = logged.path.read_text().splitlines()
+    assert [line.split(" 200 ")[0] for line in lines[:2]] == ["/1 -", "/3 blue"]
+    assert lines[2:] == [f"/4 - 200 {sizes['/4']}", f"/5 - 403 {sizes['/5']}"]
     assert re.search(r" hello \[id [0-9a-f]{32}\]\n", logged.router.log())
 
 

@@ -388,7 +388,7 @@ class AccessLog:
 
     def _body_size(self, record: Record) -> int:
         """Bytes of the response behind its head; all of it, when its head was not kept."""
-        return record.own if record.own else record.tx - len(record.head)
+        return (record.own if record.own else record.tx) - len(record.head)
 
     def _announced(self, packet: bytes) -> int:
         found, index = self._found, 4 * self._length
