@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import socket
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -50,11 +49,12 @@ class Logged:
             ["[uwsgirouter]", f"fastrouter = {self.address}", f"fastrouter-to = {self.node.address}", *lines]
         )
 
-    def ask(self, count: int = 1, key: str = "a.example") -> None:
-        """Requests of paths that count."""
-        for _ in range(count):
-            self.sent += 1
-            assert fetch(self.address, key, f"/{self.sent}").status == 200
+    def ask(self, count: int = 1) -> list[int]:
+        """Requests of paths that count; their numbers."""
+        asked = list(range(self.sent + 1, self.sent + count + 1))
+        for self.sent in asked:
+            assert fetch(self.address, "a.example", f"/{self.sent}").status == 200
+        return asked
 
     def logged(self, path: Path | None = None) -> list[int]:
         """The numbers of the paths in the log; each line is whole."""
@@ -64,6 +64,10 @@ class Logged:
             assert match, line
             found.append(int(match[1]))
         return found
+
+    def wait_written(self) -> None:
+        """Until the last request's line is there."""
+        wait_until(lambda: not self.sent or self.sent in self.logged(), LONG, "the last line is there")
 
     def wait(self, numbers: list[int], path: Path | None = None) -> None:
         """Until exactly these are in the log."""
@@ -78,14 +82,23 @@ class Logged:
         wait_until(lambda: self.router.workers(), LONG, "the new ones are there")
 
 
-@pytest.fixture
-def logged(servers: Servers) -> Logged:
+@pytest.fixture(scope="module")
+def plain(started: Servers) -> Logged:
     """With the plain format."""
-    return Logged(servers)
+    return Logged(started)
 
 
-def test_a_line_for_each_request(logged: Logged) -> None:
+@pytest.fixture
+def logged(plain: Logged) -> Logged:
+    """The same, and nothing in its file."""
+    plain.wait_written()
+    os.truncate(plain.path, 0)
+    return plain
+
+
+def test_a_line_for_each_request(servers: Servers) -> None:
     """In the order of the ends of requests; the rest comes at the stop, before anybody leaves."""
+    logged = Logged(servers)
     logged.ask(3)
     logged.wait([1, 2, 3])
     logged.ask(2)
@@ -95,14 +108,14 @@ def test_a_line_for_each_request(logged: Logged) -> None:
 
 def test_killed_and_respawned(logged: Logged) -> None:
     """The kernel keeps what was sent meanwhile: no line is lost, and no request."""
-    logged.ask(1)
-    logged.wait([1])
+    asked = logged.ask(1)
+    logged.wait(asked)
     for _ in range(2):
         before = logger(logged.router)
         os.kill(before, signal.SIGKILL)
-        logged.ask(5)
+        asked += logged.ask(5)
         wait_until(lambda gone=before: loggers(logged.router) not in ([], [gone]), LONG, "another logger")
-    logged.wait(list(range(1, 12)))
+    logged.wait(asked)
     assert "was killed by signal 9" in logged.router.log()
 
 
@@ -111,8 +124,7 @@ def test_terminated_by_hand(logged: Logged) -> None:
     pid = logger(logged.router)
     os.kill(pid, signal.SIGTERM)
     os.kill(pid, signal.SIGINT)
-    logged.ask(2)
-    logged.wait([1, 2])
+    logged.wait(logged.ask(2))
     assert loggers(logged.router) == [pid]
 
 
@@ -162,15 +174,14 @@ def test_the_masters_death(servers: Servers) -> None:
 
 
 def test_usr1_opens_the_file_again(logged: Logged) -> None:
-    logged.ask(1)
-    logged.wait([1])
+    asked = logged.ask(1)
+    logged.wait(asked)
     moved = logged.path.with_suffix(".1")
     logged.path.rename(moved)
     logged.router.signal(signal.SIGUSR1)
     wait_until(logged.path.exists, LONG, "the file is there again")
-    logged.ask(1)
-    logged.wait([2])
-    assert logged.logged(moved) == [1]
+    logged.wait(logged.ask(1))
+    assert logged.logged(moved) == asked
 
 
 def test_usr1_with_a_log_file(servers: Servers) -> None:
@@ -194,38 +205,42 @@ def test_log_reopen_follows_the_name(servers: Servers) -> None:
 
 def test_another_format_and_file(logged: Logged) -> None:
     """A reload under requests: each line is in one of the files, in the format of who served it."""
-    logged.ask(3)
+    asked = logged.ask(3)
     other = logged.path.with_suffix(".json")
+    last = asked[-1] + 3
     slow = logged.servers.client(logged.address)
-    whole = packet(get("a.example", "/6"))
+    whole = packet(get("a.example", f"/{last}"))
     slow.send(whole[:1])  # held by an old worker
     logged.router.rewrite(logged.config(f"req-logger = {other}", "log-format-json = uri status"))
     logged.router.hup()
     logged.router.wait_for_log("reloaded in")
-    logged.ask(2)
+    later = logged.ask(2)
     wait_until(lambda: other.exists() and len(other.read_text().splitlines()) == 2, LONG, "the new lines")
     assert len(loggers(logged.router)) == 2
     slow.send(whole[1:])
     assert slow.reply().status == 200
-    logged.wait([1, 2, 3, 6])
-    assert [json.loads(line)["uri"] for line in other.read_text().splitlines()] == ["/4", "/5"]
+    logged.wait([*asked, last])
+    logged.sent = last
+    assert [json.loads(line)["uri"] for line in other.read_text().splitlines()] == [f"/{number}" for number in later]
     wait_until(lambda: len(loggers(logged.router)) == 1, LONG, "the old logger left with the old worker")
+    logged.reload(*logged.lines)
 
 
 def test_no_log_any_more(logged: Logged) -> None:
-    logged.ask(1)
+    """Lines of the old workers are written, and no process is left that would write others."""
+    asked = logged.ask(1)
     logged.reload()
-    logged.ask(1)
-    assert logged.logged() == [1] and not loggers(logged.router)
+    assert fetch(logged.address, "a.example", "/none").status == 200
+    assert logged.logged() == asked and not loggers(logged.router)
+    logged.reload(*logged.lines)
 
 
 def test_a_file_that_cannot_be(logged: Logged) -> None:
-    """A reload that fails changes nothing; a start does not happen."""
+    """A reload that fails changes nothing."""
     logged.router.rewrite(logged.config("req-logger = file:/nowhere/a.log"))
     logged.router.hup()
     logged.router.wait_for_log("reload failed: cannot open the access log /nowhere/a.log: No such file or directory")
-    logged.ask(1)
-    logged.wait([1])
+    logged.wait(logged.ask(1))
 
 
 def test_conditions_without_a_logger(servers: Servers) -> None:
@@ -247,7 +262,7 @@ def test_conditions_without_a_logger(servers: Servers) -> None:
 def test_a_request_brings_its_id(servers: Servers) -> None:
     """It is in each line about it, and on the page; one that no log can hold is replaced."""
     logged = Logged(servers, "fastrouter-max-retries = 0")
-    logged.node.close()
+    logged.node.refuse()
     client = servers.client(logged.address)
     variables = get("a.example", "/1")
     client.send_packet([*variables, (b"HTTP_X_REQUEST_ID", b"order-66&x")])
@@ -264,10 +279,20 @@ def test_a_request_brings_its_id(servers: Servers) -> None:
 def test_rules_have_their_say(servers: Servers) -> None:
     """logvar, donotlog, and whose a rule's own line is."""
     rules = ["route = ^/2$ donotlog:", "route = ^/3$ logvar:site=blue", "route = ^/3$ log:hello"]
-    logged = Logged(servers, "logformat = %(uri) %(site)", *rules)
-    logged.ask(4)
+    rules += ["route = ^/5$ return:403", "response-route = ^/4$ addheader:X-A: b"]
+    logged = Logged(servers, "logformat = %(uri) %(site) %(status) %(size) %(hsize) %(rsize) %(headers)", *rules)
+    logged.ask(3)
+    sizes = {}
+    for path in ("/4", "/5"):
+        client = servers.client(logged.address)
+        client.send_packet(get("a.example", path))
+        whole = client.read_all()[0]
+        head = whole.find(b"\r\n\r\n") + 4
+        sizes[path] = f"{len(whole)} {head} {len(whole) - head} {whole[:head].count(b': ')}"
     logged.router.stop()
-    assert logged.path.read_text().splitlines() == ["/1 -", "/3 blue", "/4 -"]
+    lines = logged.path.read_text().splitlines()
+    assert [line.split(" 200 ")[0] for line in lines[:2]] == ["/1 -", "/3 blue"]
+    assert lines[2:] == [f"/4 - 200 {sizes['/4']}", f"/5 - 403 {sizes['/5']}"]
     assert re.search(r" hello \[id [0-9a-f]{32}\]\n", logged.router.log())
 
 
@@ -299,13 +324,7 @@ def test_the_error_log_is_renamed(servers: Servers) -> None:
     path = servers.directory / "error.log"
     logged = Logged(servers, f"logto = {path}", "log-maxsize = 2000", "log-reopen = true")
     backups = lambda: sorted(servers.directory.glob("error.log.*"))  # noqa: E731
-    for _ in range(40):
-        logged.router.signal(signal.SIGTTIN)
-        logged.router.signal(signal.SIGTTOU)
-        if backups():
-            break
-        size = path.stat().st_size
-        wait_until(partial(lambda before: backups() or path.stat().st_size != before, size), LONG, "a line")
+    wait_until(lambda: logged.router.signal(signal.SIGUSR1) or backups(), LONG, "reports fill the log")
     first = wait_until(backups, LONG, "the log is renamed")[0]
     assert first.stat().st_size > 2000
     wait_until(lambda: "log reopened" in path.read_text(), LONG, "the new log is written")

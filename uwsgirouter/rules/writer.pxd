@@ -9,7 +9,7 @@ cdef class Writer:
     cdef public int status
     cdef public Headers headers
     cdef public long long body_size
-    cdef public bytes own_line
+    cdef public bytes own_line, sent_head
     cdef bytes _line
     cdef list _added, _out
     cdef object _removed, _pipeline

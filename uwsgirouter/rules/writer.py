@@ -50,6 +50,7 @@ class Writer:
         "exchange",
         "headers",
         "own_line",
+        "sent_head",
         "stage",
         "status",
     )
@@ -61,6 +62,8 @@ class Writer:
         self.headers = Headers()
         """Those of the answer being prepared."""
         self.body_size = 0
+        self.sent_head = b""
+        """The head, as it went out."""
         """Bytes of body so far; whoever passes a transparent rest on adds to it."""
         self.own_line = b""
         """A header line of the router's own, without its end, for the head of the next node's answer."""
@@ -224,7 +227,8 @@ class Writer:
         for line in self._added:
             lines += line, b"\r\n"
         lines.append(b"\r\n")
-        self._out.append(b"".join(lines))
+        self.sent_head = b"".join(lines)
+        self._out.append(self.sent_head)
         self.stage = _SENT
 
     # -- inside ------------------------------------------------------------------------------------------------------

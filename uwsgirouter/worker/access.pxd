@@ -5,7 +5,7 @@ cimport cython
 from uwsgirouter.worker.record cimport Record
 from uwsgirouter.worker.state cimport SessionState
 
-cdef bytes _DASH, _NULL, _CUT, _HEXADECIMAL, _PLAIN
+cdef bytes _DASH, _NULL, _CUT, _HEXADECIMAL, _SPECIAL
 cdef int _QUOTE, _BACKSLASH
 
 cdef class Choice:
@@ -62,7 +62,7 @@ cdef class AccessLog:
     cdef _nothing(self)
     cdef _own(self, bytes data)
     cdef _value(self, bytes data)
-    @cython.locals(out="unsigned char *", view="const unsigned char *", plain="const unsigned char *", at=Py_ssize_t,
+    @cython.locals(out="unsigned char *", view="const unsigned char *", special="const unsigned char *", at=Py_ssize_t,
                    most=Py_ssize_t, end=Py_ssize_t, index=Py_ssize_t, begin=Py_ssize_t, byte="unsigned char",
                    size=Py_ssize_t, odd="unsigned char")
     cdef _part(self, bytes data, Py_ssize_t start, Py_ssize_t stop)

@@ -40,8 +40,8 @@ _NULL = b"null"
 _CUT = b"..."
 _HEXADECIMAL = b"0123456789abcdef"
 _QUOTE, _BACKSLASH = ord('"'), ord("\\")
-_PLAIN = bytes(32 <= byte < 127 and byte not in b'"\\' for byte in range(256))
-"""By byte, whether a value may have it as it is."""
+_SPECIAL = bytes(not 32 <= byte < 127 or byte in b'"\\' for byte in range(256))
+"""By byte, whether a value must not have it as it is."""
 
 
 class Numbers(Protocol):
@@ -388,7 +388,7 @@ class AccessLog:
 
     def _body_size(self, record: Record) -> int:
         """Bytes of the response behind its head; all of it, when its head was not kept."""
-        return record.own if record.own else record.tx - len(record.head)
+        return (record.own if record.own else record.tx) - len(record.head)
 
     def _announced(self, packet: bytes) -> int:
         found, index = self._found, 4 * self._length
@@ -448,7 +448,7 @@ class AccessLog:
         if start == stop:
             self._nothing()
             return
-        out, at, view, plain = self._out, self._at, data, _PLAIN
+        out, at, view, special = self._out, self._at, data, _SPECIAL
         most = (self._end - at) // 6  # a byte becomes so many at most
         if most > self._most:
             most = self._most
@@ -460,18 +460,17 @@ class AccessLog:
             at += 1
         begin, size = at, end - start
         odd = 0
-        for index in range(size):  # two loops without a way out, for a compiler to take many bytes at once
+        for index in range(size):  # nearly every value is as it should be; one that is not is written anew
             byte = view[start + index]
-            odd |= (byte < 32) | (byte > 126) | (byte == 34) | (byte == 92)
+            out[at + index] = byte
+            odd |= special[byte]
         if not odd:
-            for index in range(size):
-                out[at + index] = view[start + index]
             at += size
             start = end
         index = start
         while index < end:
             byte = view[index]
-            if plain[byte]:
+            if not special[byte]:
                 out[at] = byte
                 at += 1
             elif byte >= 128 and self._is_json:

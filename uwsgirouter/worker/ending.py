@@ -81,6 +81,7 @@ def _send_answer(session: Session, cause: Cause) -> bool:
     answer = encode_answer(cause, head_only, session.router.identify(session))
     if session.record is not None:
         session.record.own = len(answer)
+        session.record.head = answer[: answer.find(b"\r\n\r\n") + 4]
         session.record.ended = monotonic()
     try:
         session.client.send(answer, _FLAGS)

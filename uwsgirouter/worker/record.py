@@ -80,7 +80,7 @@ class Record:
         self.counted = False
         """Whether the last attempt is in them."""
         self.own = 0
-        """Bytes of an answer of the router's own."""
+        """Bytes of an answer that the router or its rules made; 0: the node's went out as it came."""
         self.status = 0
         """Of the response; 0: none was seen."""
         self.cause = ""

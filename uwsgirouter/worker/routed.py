@@ -302,6 +302,8 @@ class Routed:
         self._note_wishes(record)
         if self.exchange.has_response and self.response.head_out:
             record.status = self.response.status
+            record.head = self.response.sent_head
+            record.own = len(record.head) + self.response.body_size
 
     def _note_wishes(self, record: Record) -> None:
         record.logvars = self.exchange.logvars or None

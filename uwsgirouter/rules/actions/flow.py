@@ -11,11 +11,20 @@ from uwsgirouter.rules.arguments import number
 from uwsgirouter.rules.base import Act, BadRule, Found, Place, Verdict, action
 from uwsgirouter.rules.exchange import Exchange
 from uwsgirouter.rules.reasons import reason
+from uwsgirouter.settings.logging import is_on
 
 _NEXT, _CONTINUE, _BREAK, _GOTO = Verdict.NEXT, Verdict.CONTINUE, Verdict.BREAK, Verdict.GOTO
 
 
-_NO_LOG = "the router writes no log of requests, so logvar and donotlog are only for parts of other packages"
+_NO_LOG = (
+    "the router writes no log of requests (there is no req-logger), so logvar and donotlog are only for parts of other "
+    "packages"
+)
+
+
+def _is_for_the_log(place: Place) -> None:
+    if not is_on(place.settings):
+        place.note(_NO_LOG)
 
 
 @action("continue", "last")
@@ -96,7 +105,7 @@ def logvar(argument: bytes, place: Place) -> Act:
     if not equals:
         raise BadRule("no =; expected logvar:NAME=VALUE")
     text = place.template(value)
-    place.note(_NO_LOG)
+    _is_for_the_log(place)
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         exchange.logvars[name] = text(exchange, found)
@@ -108,7 +117,7 @@ def logvar(argument: bytes, place: Place) -> Act:
 @action("donotlog")
 def donotlog(argument: bytes, place: Place) -> Act:
     """No line for this request in the log of requests."""
-    place.note(_NO_LOG)
+    _is_for_the_log(place)
 
     def act(exchange: Exchange, found: Found) -> Verdict:
         exchange.log_request = False
