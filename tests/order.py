@@ -11,7 +11,7 @@ LONGEST = {
     "soak": "soak",
     "end_to_end": "local_instance article balancing differential emperor descriptor_passing manual comings_and_goings "
     "operators caches restarts_of_uwsgi rolling_restart differences quickstart get_started fronts moving "
-    "subscription_differences subscription_keys resubscribe failed_nodes trust",
+    "subscription_differences subscription_keys resubscribe failed_nodes trust stats",
     "announce": "gunicorn",
     "master": "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
     "sockets control_socket saver",

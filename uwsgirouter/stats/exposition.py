@@ -66,9 +66,10 @@ def exposition(figures: Figures, accept: str) -> tuple[str, bytes]:
     """The type and the text that a client with this Accept header gets."""
     try:
         encode, kind = choose_encoder(accept)
-    except ValueError:
+        return kind, encode(Exposition(figures))
+    except (ValueError, TypeError):  # versions and escapings that nobody has
         encode, kind = choose_encoder("")
-    return kind, encode(Exposition(figures))
+        return kind, encode(Exposition(figures))
 
 
 Labels = dict[str, str]
