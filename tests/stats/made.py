@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
-from uwsgirouter.master.shared_memory import SharedMemory
+from uwsgirouter.master.shared_memory import SharedFile
 from uwsgirouter.model.counters import MEMORY_BYTES, Counter, Counters
 from uwsgirouter.model.measures import MEASURES_BYTES, Measures
 from uwsgirouter.model.registry import Registry
@@ -22,7 +22,7 @@ from uwsgirouter.stats.picture import Datagrams, Picture, WorkerFacts
 def memory() -> tuple[Counters, Tallies, Measures]:
     """One worker's; shared by all tests, who only add to it."""
     sizes = {"counters": MEMORY_BYTES, "tallies": TALLIES_BYTES, "measures": MEASURES_BYTES}
-    views = [SharedMemory(f"test-{name}", size).view for name, size in sizes.items()]
+    views = [SharedFile(f"test-{name}", size).memory for name, size in sizes.items()]
     made = Counters(views[0]), Tallies(views[1]), Measures(views[2])
     made[0].row(0)[Counter.USED] = 1
     return made

@@ -80,6 +80,7 @@ def compose(master: Supervisor, keep: Keep) -> Rows:
         "access": None if current.access is None else current.access.handed(keep),
         "dropped": Log.lost,
         "observed": master.observed.handed(keep),
+        "began": master.began,
         "naming": encode_naming(master.stats.naming).decode("ascii"),
     }
 
@@ -117,6 +118,7 @@ def settle(master: Supervisor, rows: Rows) -> None:
         if member.downlink.sock.fileno() >= 0:
             master.channels.open(member, master.registrar)
     Log.lost += int(rows["dropped"])
+    master.began = rows.get("began", master.began)
     if "observed" in rows and fits(rows["counters"]["layout"]):
         master.observed.inherit(rows["observed"])
         master.stats.naming = decode_naming(rows["naming"].encode("ascii"))

@@ -159,6 +159,7 @@ class Supervisor:
     def succeed(self, left: Rows) -> None:
         """Go on where another version was, and begin with a reload, as it was asked for. May raise BootError."""
         settle(self, left)
+        self.observed.prepare(self.settings)
         if not self.reload.current.frozen:
             self.reload.current.duties += self.registrar.duties(self.reload.current)
         self.reload.boot(time.monotonic())
