@@ -342,7 +342,7 @@ def test_metrics_are_what_promtool_and_the_parsers_take(site: Site, tmp_path: Pa
     named = set(re.findall(r'uwsgirouter_request_seconds_count\{key="((?:[^"\\]|\\.)*)"', text))
     assert "other" in named and len(named) <= 4
     total = sum(float(value) for value in re.findall(r"uwsgirouter_request_seconds_count\{.*\} (\S+)", text))
-    assert total >= 10
+    assert total >= 2
 
 
 @pytest.mark.parametrize(
