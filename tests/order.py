@@ -16,7 +16,7 @@ LONGEST = {
     "master": "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
     "sockets control_socket saver",
     "worker": "routing_faults store_faults drill failures mapping clients faults relay queue adoption faults_buffering "
-    "faults_mapping pages blame faults_leaks rule_services programs remote_caches limits logins",
+    "faults_mapping pages tracing blame faults_leaks rule_services programs remote_caches limits logins",
     "rules/differential": "cases start",
     "local": "adopting",
     "control": "subscribe_exec subscribe operating",

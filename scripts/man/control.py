@@ -16,6 +16,7 @@ _INTRODUCTION = (
 )
 MEANINGS = {
     Exit.OK: "done",
+    Exit.TROUBLE: "status --check: something needs an operator.",
     Exit.USAGE: "the command line is wrong, or what it names is not allowed",
     Exit.NO_ADDRESS: "a host name has no address",
     Exit.NO_CONNECTION: "nobody there takes a connection",

@@ -16,15 +16,6 @@ TOTALS = (
     *("requests", "answered", "retries", "failed_connects"),
     *("clients_gone", "cut_off", "bytes_to_nodes", "bytes_from_nodes"),
 )
-    "requests",
-    "answered",
-    "retries",
-    "failed_connects",
-    "clients_gone",
-    "cut_off",
-    "bytes_to_nodes",
-    "bytes_from_nodes",
-]
 
 
 def worker(number: int, **fields: object) -> dict[str, object]:
