@@ -9,11 +9,13 @@ from __future__ import annotations
 
 LONGEST = {
     "soak": "soak",
-    "end_to_end": "local_instance article balancing differential emperor descriptor_passing manual comings_and_goings "
+    "end_to_end": "storm service_managers "
+    "local_instance article balancing differential emperor descriptor_passing manual comings_and_goings "
     "operators caches restarts_of_uwsgi rolling_restart differences quickstart get_started fronts moving "
     "subscription_differences subscription_keys resubscribe failed_nodes trust stats",
     "announce": "gunicorn",
-    "master": "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
+    "master": "upgrade upgrade_attendants notify "
+    "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
     "sockets control_socket saver",
     "worker": "routing_faults store_faults drill failures mapping clients faults relay queue adoption faults_buffering "
     "faults_mapping pages tracing blame faults_leaks rule_services programs remote_caches limits logins",

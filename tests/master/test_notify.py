@@ -102,10 +102,19 @@ class Unit(Process):
         super().__init__(argv, servers.directory, environment(env))
 
 
-@pytest.mark.parametrize("abstract", [False, True], ids=["path", "abstract"])
-def test_a_service_from_its_start_to_its_end(servers: Servers, abstract: bool) -> None:
+def test_an_abstract_address(servers: Servers) -> None:
+    name = f"@uwsgirouter-test-{os.getpid()}"
+    with manager(name) as told:
+        unit = servers._started(Unit(servers, "[uwsgirouter]\n", f"stream,{local()}", NOTIFY_SOCKET=name))
+        told.wait("READY")
+        unit.signal(signal.SIGHUP)
+        told.wait("READY", 2)
+        assert told.count("RELOADING") == 1
+
+
+def test_a_service_from_its_start_to_its_end(servers: Servers) -> None:
     """Ready once it serves; reloading with a time and ready again over HUP, HUP that fails, and USR2; stopping."""
-    name = f"@uwsgirouter-test-{os.getpid()}" if abstract else servers.path("notify")
+    name = servers.path("notify")
     address, datagrams = local(), f"127.0.0.1:{free_udp_port()}"
     node = servers.node(answer(b"served"))
     config = "[uwsgirouter]\nfastrouter-processes = 2\nsubscription-tolerance = 600\n"
@@ -117,7 +126,7 @@ def test_a_service_from_its_start_to_its_end(servers: Servers, abstract: bool) -
         assert unit.log().count("spawned uwsgirouter worker") == 2
         announce(datagrams, "a.example", node.address)
         wait_until(lambda: any("1 nodes" in message.get("STATUS", "") for message in told.told), DEADLINE, "a status")
-        with load(address) as asked:
+        with load(address, rate=100, threads=4) as asked:
             for number, sent in enumerate((signal.SIGHUP, signal.SIGUSR2, signal.SIGHUP), 1):
                 before = time.monotonic_ns() // 1000
                 unit.signal(sent)
