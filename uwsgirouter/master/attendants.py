@@ -16,62 +16,17 @@ import selectors
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
 from uwsgirouter.errors import ProtocolError
 from uwsgirouter.log import Log
+from uwsgirouter.master.attendant import Attendant, Loss, State, attendant_of, row_of, silent_duty
 from uwsgirouter.master.duty import MERCY, WORDS_MOST, Duty
 from uwsgirouter.master.fleet import Respawns
 from uwsgirouter.master.generation import Generation
-from uwsgirouter.master.handover import Keep, Rows, inherited_socket
+from uwsgirouter.master.handover import Keep, Rows
 from uwsgirouter.protocol.messages import MessageReader, encode_message
 
 READ_SIZE = 1 << 16
-
-
-class State(Enum):
-    """Where an attendant is in its life."""
-
-    STARTING = "starting"
-    READY = "ready"
-    LEAVING = "told to leave"
-
-
-@dataclass(eq=False)
-class Attendant:
-    """One process."""
-
-    pid: int
-    duty: Duty
-    generation: int
-    sock: socket.socket
-    reader: MessageReader
-    since: float
-    state: State = State.STARTING
-    deadline: float | None = None
-    reason: str = ""
-    """Why it was killed, if it was."""
-    log_moved: bool = False
-    """There was a USR1 for it while it could not take one."""
-    partial: bytes = b""
-    """The rest of a message that the kernel did not take as a whole."""
-
-    @property
-    def label(self) -> str:
-        """How the log names it."""
-        return f"uwsgirouter {self.duty.name} (pid: {self.pid})"
-
-
-@dataclass(frozen=True)
-class Loss:
-    """An attendant that ended although it should not have; ``was_ready`` is about its duty, not this process."""
-
-    attendant: Attendant
-    how: str
-    was_ready: bool
-    delay: float
-    """Seconds until it may be started again."""
 
 
 class Attendants:
@@ -323,7 +278,7 @@ class Attendants:
     def handed(self, keep: Keep) -> Rows:
         """For the master that takes the place of this one: all go on, and are its children."""
         return {
-            "members": [_row(attendant, keep) for attendant in self.members.values()],
+            "members": [row_of(attendant, keep) for attendant in self.members.values()],
             "reached": sorted(self._reached),
             "done": sorted(self._done),
             "orphans": list(self._orphans.items()),
@@ -336,8 +291,8 @@ class Attendants:
         """
         for row in rows["members"]:
             own = generations.get(row["generation"])
-            duty = next((duty for duty in duties if own is not None and duty.name == row["duty"]), _silent(row))
-            attendant = _attendant(row, duty, row["generation"] if own is None else own)
+            duty = next((duty for duty in duties if own is not None and duty.name == row["duty"]), silent_duty(row))
+            attendant = attendant_of(row, duty, row["generation"] if own is None else own)
             self.members[attendant.pid] = attendant
             if attendant.sock.fileno() >= 0:
                 attendant.sock.setblocking(False)
@@ -350,65 +305,6 @@ class Attendants:
         """In a child: the channels of its siblings are not its own."""
         for attendant in self.members.values():
             attendant.sock.close()
-
-
-def _row(attendant: Attendant, keep: Keep) -> Rows:
-    duty = attendant.duty
-    return {
-        "pid": attendant.pid,
-        "duty": duty.name,
-        "lasting": duty.lasting,
-        "program": duty.program,
-        "optional": duty.optional,
-        "rests": duty.rests,
-        "outlives": duty.outlives,
-        "mercy": duty.mercy,
-        "ready_within": duty.ready_within,
-        "words": list(duty.words),
-        "generation": attendant.generation,
-        "sock": keep(attendant.sock.fileno()),
-        "input": attendant.reader.rest.decode("latin-1"),
-        "since": attendant.since,
-        "state": attendant.state.name,
-        "deadline": attendant.deadline,
-        "reason": attendant.reason,
-        "log_moved": attendant.log_moved,
-        "partial": attendant.partial.decode("latin-1"),
-    }
-
-
-def _silent(row: Rows) -> Duty:
-    """The duty of an attendant that only has to end some time."""
-    return Duty(
-        row["duty"],
-        lambda line: 0,
-        lasting=row["lasting"],
-        program=row["program"],
-        optional=row["optional"],
-        rests=row["rests"],
-        outlives=row.get("outlives", False),
-        mercy=row["mercy"],
-        ready_within=row["ready_within"],
-    )
-
-
-def _attendant(row: Rows, duty: Duty, generation: int) -> Attendant:
-    reader = MessageReader()
-    reader.feed(row["input"].encode("latin-1"))
-    duty.words.extend(row["words"])
-    return Attendant(
-        row["pid"],
-        duty,
-        generation,
-        inherited_socket(row["sock"]),
-        reader,
-        row["since"],
-        State[row["state"]],
-        row["deadline"],
-        row["reason"],
-        row["log_moved"],
-        row["partial"].encode("latin-1"),
-    )
 
 
 def _flush(attendant: Attendant) -> bool:

@@ -15,8 +15,6 @@ import time
 from enum import Enum
 from functools import partial
 
-from setproctitle import setproctitle
-
 from uwsgirouter import __version__
 from uwsgirouter.balancers.wrr import WeightedRoundRobin
 from uwsgirouter.cache.place import Place
@@ -38,6 +36,7 @@ from uwsgirouter.master.news import HeardLog, News
 from uwsgirouter.master.notify import Notifier
 from uwsgirouter.master.observed import Observed
 from uwsgirouter.master.offspring import become_attendant, become_stats, become_worker
+from uwsgirouter.master.presence import Presence, show
 from uwsgirouter.master.registrar import Registrar
 from uwsgirouter.master.reload import Reload
 from uwsgirouter.master.signal_orders import SignalOrders
@@ -47,7 +46,7 @@ from uwsgirouter.master.standing import move_pid_file
 from uwsgirouter.master.stats_server import StatsServer
 from uwsgirouter.master.succession import Ledger, legacy_of, settle, settle_attendants
 from uwsgirouter.master.upgrade import Upgrade
-from uwsgirouter.model.counters import ROWS, Counter
+from uwsgirouter.model.counters import ROWS
 from uwsgirouter.model.long_lived import LongLived
 from uwsgirouter.model.table import RouteTable
 from uwsgirouter.settings.load import Source
@@ -83,6 +82,7 @@ class Supervisor:
         self.counters = self.ledger.counters
         self.sticky_secret = os.urandom(32) if left is None else bytes.fromhex(left["sticky"])
         self.notifier = Notifier(os.environ)
+        self.presence = Presence(self)
         self.fleet = Fleet()
         self.attention = Attention(lambda: self.registrar.listen())
         self.channels = Channels(self.attention.others, self.fleet, self._hear)
@@ -94,7 +94,7 @@ class Supervisor:
         else:
             self.sockets, endpoints = Sockets.inherited(log, left["sockets"])
         self.signals = Signals(SignalOrders(self).by_number())
-        _show(settings)
+        show(settings)
         # Before anything is bound: whoever finds us listening may send a signal at once.
         self.signals.listen(self.attention.others)
         if left is not None:
@@ -197,7 +197,7 @@ class Supervisor:
                 self.notifier.reloading()
                 self.begin_reload(now)
             self.upgrade.look(now)
-            self._notify(now)
+            self.presence.look(now)
             if now >= self._next_tick:
                 self._next_tick = now + 1.0
                 self._tick(now)
@@ -212,24 +212,6 @@ class Supervisor:
         puts_off = (self.crew.respawns.not_before, self.attendants.not_before, self.notifier.next_beat() or 0.0)
         return min([self._next_tick, *(moment for moment in puts_off if moment > now)])
 
-    def _notify(self, now: float) -> None:
-        """What the service manager should hear, if there is one."""
-        self.notifier.look(now)
-        if self.is_stopping or self.reload.incoming is not None or self.upgrade.is_pending:
-            return
-        if self.notifier.is_reloading or not self.notifier.is_ready:
-            current = self.reload.current
-            if self.notifier.is_ready or self.fleet.ready(current.index, current.target):
-                self.notifier.ready(self._describe())
-
-    def _describe(self) -> str:
-        """One line for people who look at the service."""
-        serving = sum(member.life is Life.SERVING for member in self.fleet.members.values())
-        sessions = self.counters.total(Counter.SESSIONS, self.fleet.rows())
-        draining = len(self.fleet.members) - serving
-        leaving = f" ({draining} more come or go)" if draining else ""
-        return f"version {__version__}: {serving} workers{leaving}, {len(self.table.nodes)} nodes, {sessions} sessions"
-
     def _tick(self, now: float) -> None:
         """Once a second: time passes for nodes and workers."""
         self.registrar.tick(now)
@@ -241,8 +223,7 @@ class Supervisor:
         self.crew.tick(now, self.settings.seconds("fastrouter-harakiri"))
         self.upgrade.tick(now)
         self._rotation.tick()
-        if not self.is_stopping:
-            self.notifier.tick(self._describe())
+        self.presence.tick()
         touched = _mtimes(self.settings)
         if touched != self._touched:
             self._touched = touched
@@ -413,7 +394,7 @@ class Supervisor:
         self.control.watch(self.reload.current.endpoints.control)
         self.stats.watch(self.reload.current.endpoints)
         self._touched = _mtimes(self.settings)
-        _show(self.settings)
+        show(self.settings)
         self._move_files(before.settings)
         served = {id(bound) for bound in self.reload.current.endpoints.listeners}
         alone = [number for number, bound in enumerate(before.endpoints.listeners) if id(bound) not in served]
@@ -444,11 +425,6 @@ class Supervisor:
 
     def _inflight(self, node: int) -> int:
         return self.counters.inflight(node, self.fleet.rows())
-
-
-def _show(settings: Settings) -> None:
-    """What ``ps`` says of the master."""
-    setproctitle(f"uwsgirouter: master [{settings.source or 'command line'}]")
 
 
 def _mtimes(settings: Settings) -> tuple[float, ...]:
