@@ -14,7 +14,7 @@ LONGEST = {
     "operators caches restarts_of_uwsgi rolling_restart differences quickstart get_started fronts moving "
     "subscription_differences subscription_keys resubscribe failed_nodes trust stats",
     "announce": "gunicorn",
-    "master": "upgrade upgrade_attendants notify "
+    "master": "upgrade upgrade_attendants notify logger "
     "lasting attendants workers announced_names stop subscriptions process scale resolver reload zerg "
     "sockets control_socket saver",
     "worker": "routing_faults store_faults drill failures mapping clients faults relay queue adoption faults_buffering "

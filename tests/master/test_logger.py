@@ -206,6 +206,7 @@ def test_log_reopen_follows_the_name(servers: Servers) -> None:
 def test_another_format_and_file(logged: Logged) -> None:
     """A reload under requests: each line is in one of the files, in the format of who served it."""
     asked = logged.ask(3)
+    (old,) = logged.router.workers()
     other = logged.path.with_suffix(".json")
     last = asked[-1] + 3
     slow = logged.servers.client(logged.address)
@@ -213,7 +214,7 @@ def test_another_format_and_file(logged: Logged) -> None:
     slow.send(whole[:1])  # held by an old worker
     logged.router.rewrite(logged.config(f"req-logger = {other}", "log-format-json = uri status"))
     logged.router.hup()
-    logged.router.wait_for_log("reloaded in")
+    wait_until(lambda: "draining" in title(old), LONG, "the old worker accepts no more")
     later = logged.ask(2)
     wait_until(lambda: other.exists() and len(other.read_text().splitlines()) == 2, LONG, "the new lines")
     assert len(loggers(logged.router)) == 2
