@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from uwsgirouter import __version__, compiled
-from uwsgirouter.errors import BootError, ConfigError, ConfigErrors, RouterError
+from uwsgirouter.errors import BadHandover, BootError, ConfigError, ConfigErrors, RouterError
 from uwsgirouter.local.requirements import means_for
-from uwsgirouter.master.handover import HANDOVER, TRIAL, BadHandover
+from uwsgirouter.protocol.handover import HANDOVER, TRIAL
 from uwsgirouter.rules.loading import load_rules
 from uwsgirouter.settings import report
 from uwsgirouter.settings.application import is_served

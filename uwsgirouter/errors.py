@@ -54,3 +54,7 @@ class BadTarget(RouterError):
 
 class BootError(RouterError):
     """Start-up (or a reload) needs something that the machine does not give: an address, a user, a file."""
+
+
+class BadHandover(RouterError):
+    """What another version left to its successor cannot be taken: of an unknown version, or no handover at all."""

@@ -14,23 +14,14 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from uwsgirouter.errors import RouterError
+from uwsgirouter.errors import BadHandover
 
 VERSION = 1
 """Of the values. Raised when a successor could not understand an earlier one. What is only added needs no new one, but
 whoever reads it must do without (``rows.get``), or the version before cannot be upgraded."""
-HANDOVER = "UWSGIROUTER_HANDOVER"
-"""The variable by which a successor is told its file."""
-TRIAL = "UWSGIROUTER_TRIAL"
-"""The variable by which a trial is told the copy of the file, and where to report."""
-
 Rows = dict[str, Any]
 Keep = Callable[[int], int]
 """Notes a descriptor that the successor needs, and gives back its number; -1 for one that is closed."""
-
-
-class BadHandover(RouterError):
-    """What was left cannot be taken: of another version, or no handover at all."""
 
 
 class Luggage:

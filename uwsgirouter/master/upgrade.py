@@ -25,9 +25,10 @@ from typing import TYPE_CHECKING, NoReturn
 from uwsgirouter import __version__
 from uwsgirouter.log import printable
 from uwsgirouter.master import process
-from uwsgirouter.master.handover import HANDOVER, TRIAL, Luggage, absent, write_handover
+from uwsgirouter.master.handover import Luggage, absent, write_handover
 from uwsgirouter.master.reload import Setback
 from uwsgirouter.master.succession import compose
+from uwsgirouter.protocol.handover import HANDOVER, TRIAL
 
 if TYPE_CHECKING:
     from uwsgirouter.master.supervisor import Supervisor

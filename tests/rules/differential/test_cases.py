@@ -102,6 +102,7 @@ def nameless(outcome: Outcome) -> tuple[list[bytes], bytes]:
 ID = re.compile(rb"[0-9a-fA-F]{32}")
 
 
+_LOGINS = "beside a real uWSGI in tests/end_to_end/test_logins.py"
 ELSEWHERE = {
     "access": "neither uWSGI has its plugin",
     "geoip": "neither uWSGI has its plugin",
@@ -110,6 +111,20 @@ ELSEWHERE = {
     "lord": "the router refuses it",
     "setkey": "the router's own",
     "node": "the router's own",
+    "limit": "the router's own",
+    "concurrency": "the router's own",
+    "ldapauth": _LOGINS,
+    "ldapauth-next": _LOGINS,
+    "radius": _LOGINS,
+    "radius-next": _LOGINS,
+    "spnego": "neither uWSGI has its plugin",
+    "spnego-next": "neither uWSGI has its plugin",
+    "cgi": "neither uWSGI has its plugin",
+    "cgihelper": "neither uWSGI has its plugin",
+    "gridfs": "neither uWSGI has its plugin",
+    "ssi": "neither uWSGI has its plugin",
+    "toxslt": "neither uWSGI has its plugin",
+    "xslt": "neither uWSGI has its plugin",
 }
 """Parts that no case has, and why."""
 
