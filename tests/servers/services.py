@@ -296,8 +296,12 @@ class Nx27017(Daemon):
 
     name = "nx27017"
 
+    def options(self) -> list[str]:
+        """(It may run once for each file of its pid.)"""
+        return ["--db", "memory", "-p", str(self.port), "--pid-file", str(self.directory / "nx27017.pid")]
+
     def argv(self) -> list[str]:
-        return [sys.executable, "-c", "from nx_27017 import main; main()", "--db", "memory", "-p", str(self.port)]
+        return [sys.executable, "-c", "from nx_27017 import main; main()", *self.options()]
 
     def answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), 5):

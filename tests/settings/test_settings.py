@@ -93,11 +93,11 @@ def test_of_validates_as_the_loader_does() -> None:
 
 
 def test_differences_are_those_that_a_reload_cannot_change() -> None:
-    one = Settings.of(uid=os.getuid(), listen=5, env=["A=1", "B=2"], pidfile="/a")
+    one = Settings.of(uid=os.getuid(), gid=os.getgid(), listen=5, env=["A=1", "B=2"], pidfile="/a")
     assert one.differences(one) == []
-    assert one.differences(Settings.of(uid=os.getuid(), listen=6, env=["A=1", "B=2"], pidfile="/a")) == []
-    assert one.differences(Settings.of(env=["A=1"], pidfile="/b")) == ["uid", "pidfile", "env"]
-    assert Settings.of().differences(one) == ["uid", "pidfile", "env"]
+    assert one.differences(Settings.of(uid=os.getuid(), gid=os.getgid(), listen=6, pidfile="/b")) == []
+    assert one.differences(Settings.of(env=["A=1"], pidfile="/b")) == ["uid", "gid"]
+    assert Settings.of().differences(one) == ["uid", "gid"]
 
 
 def test_notices_are_added_to_a_copy() -> None:

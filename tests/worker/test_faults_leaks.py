@@ -178,7 +178,11 @@ class Faults:
 
     def files(self) -> list[str]:
         """Temporary files that are open."""
-        return [link for link in links(self.site.worker) if link.startswith(str(self.spool)) or "deleted" in link]
+        return [
+            link
+            for link in links(self.site.worker)
+            if link.startswith(str(self.spool)) or ("deleted" in link and not link.startswith("/memfd:uwsgirouter"))
+        ]
 
     def greenlets(self) -> int:
         """How many live in the worker, as its mapper sees them."""

@@ -107,6 +107,7 @@ class Waiter:
         self.phase = Phase.QUEUE
         self.tried: list[Node] | None = None
         self.watcher = None
+        self.record = None
         self.lent = None
         self.silence = 0
         self.causes: list[str] = []

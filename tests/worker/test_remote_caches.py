@@ -153,7 +153,8 @@ def test_away_a_known_node_is_found_and_changes_are_not_made(place: Place) -> No
 
 def test_frozen_under_load_no_request_hangs_and_nobody_else_waits(place: Place) -> None:
     place.ctl("set", "load.example", place.node.address)
-    assert place.mapped("load.example").status == 200
+    # (Redis was away a moment ago: it may still be let alone.)
+    wait_until(lambda: place.mapped("load.example").status == 200, 20, "Redis is asked again")
     load = SteadyLoad(uwsgi_get(place.addresses[1], "load.example"), rate=60)
     with load:
         wait_until(lambda: len(load.results) > 20, 20, "it runs")
@@ -169,17 +170,21 @@ def test_frozen_under_load_no_request_hangs_and_nobody_else_waits(place: Place) 
 
 
 def test_nothing_is_left_over(place: Place) -> None:
-    """Threads and connections are those of the pool (eight), however many requests there were."""
+    """Threads and connections are those of the pool (eight), however many requests there were. A thread has a
+    connection, a loop of its own, and perhaps one more thread that looks up names for that.
+    """
     (worker,) = place.routers[0].workers()
     process = psutil.Process(worker)
 
     def ask(number: int) -> int:
         return place.ask(f"/get/{number % 7}").status
 
-    before = process.num_fds(), process.num_threads()
     with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(ask, range(200))) <= {200, 404}
+        before = process.num_fds(), process.num_threads()
+        assert before[0] <= 30 + 8 * 5 and before[1] <= 3 + 8 * 2
         assert set(pool.map(ask, range(600))) <= {200, 404}
-    # A thread has a connection and a loop of its own.
-    wait_until(lambda: process.num_fds() <= before[0] + 8 * 5, 20, "no more descriptors")
-    assert process.num_threads() <= before[1] + 8
+    # Not all of the pool need have been at work the first time.
+    wait_until(lambda: process.num_fds() <= before[0] + 8, 20, "no more descriptors")
+    assert process.num_threads() <= 3 + 8 * 2
     assert place.redis.connections() <= 2 * (8 + 1)
