@@ -9,9 +9,12 @@ export PYTHONDONTWRITEBYTECODE =
 # little of them. A file's tests stay together, and the files are taken in the order that tests/order.py gives them.
 BESIDE = -n 5 --dist loadfile --no-loadscope-reorder
 
-# What runs once more as plain Python: the tests of all that is compiled.
+# What runs once more as plain Python: the tests of all that is compiled. What only rules that ask other servers need is
+# not, nor what is run as plain Python anyhow.
+UNCOMPILED = services store_faults remote_caches limits pages programs logins drill lookup alarms rule_services
 OF_COMPILED = tests/protocol tests/worker tests/balancers/test_wrr.py tests/model/test_slot.py tests/model/test_tallies.py \
-	tests/rules/test_table.py tests/rules/test_exchange.py tests/rules/test_flow.py
+	tests/rules/test_table.py tests/rules/test_exchange.py tests/rules/test_flow.py \
+	$(UNCOMPILED:%=--ignore=tests/worker/test_%.py)
 
 TESTS = $(PYTHON_IN_VENV) -m pytest $(BESIDE)
 # Processes that starve beside each other can miss a deadline: a test that fails is run once more, alone, and must pass.

@@ -426,9 +426,9 @@ def test_the_resolver_is_replaced_and_goes_with_its_configuration(servers: Serve
     listen = local()
     head = f"[uwsgirouter]\nfastrouter = {listen}\nfastrouter-resolver = {zone.address}\n"
     router = servers.router(config=f"{head}fastrouter-to = app.test:{port}\n")
-    pid = wait_until(lambda: resolver_of(router), 5, "a resolver")
+    pid = wait_until(lambda: resolver_of(router), 20, "a resolver")
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: resolver_of(router) not in (0, pid), 5, "another one")
+    wait_until(lambda: resolver_of(router) not in (0, pid), 20, "another one")
     zone.records["app.test", "A"] = ["127.0.0.2"]
     router.wait_for_log("app.test is now 127.0.0.2")
     wait_until(lambda: fetch(listen).body == b"second", 5, "the workers know, too")
