@@ -128,6 +128,7 @@ def test_it_belongs_to_the_user_of_the_master(servers: Servers) -> None:
     path, text = config(servers, "c.sock", f"uid = {NOBODY}", f"gid = {NOBODY}")
     servers.directory.chmod(0o777)
     router = servers.router(config=text)
+    router.wait_for_log("control socket bound")
     assert (os.stat(path).st_uid, os.stat(path).st_gid) == (NOBODY, NOBODY)
     with operator(path) as speaker:
         assert speaker.ask("nodes")[1]["ok"] is True, "root may"

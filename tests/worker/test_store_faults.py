@@ -6,6 +6,7 @@ import os
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -218,6 +219,11 @@ def test_beside_scripts(servers: Servers) -> None:
     field.answers("/redis/get/k")
 
 
+def title(pid: int) -> str:
+    """What ps shows of a process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
+
+
 def test_leaving_waits_for_no_thread(servers: Servers) -> None:
     """Neither a drain nor a stop: the threads of this test wait for two minutes."""
     field = Field(servers, timeout=120)
@@ -231,7 +237,7 @@ def test_leaving_waits_for_no_thread(servers: Servers) -> None:
         wait_until(lambda: (now := router.workers()) and field.site.worker not in now, 30, "the old worker is gone")
         assert field.ask("/redis/keep/k").body == b"of the node"
         under_way = [pool.submit(field.ask, "/redis/get/k") for _ in range(3)]
-        wait_until(lambda: len(os.listdir(f"/proc/{router.workers()[0]}/task")) > 3, 20, "threads are at it")
+        wait_until(lambda: " 3 sessions" in title(router.workers()[0]), 20, "all three are there")
         router.signal(signal.SIGINT)
         assert router.wait(30) == 0
         assert {future.result().status for future in under_way} == {503}
