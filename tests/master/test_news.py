@@ -145,3 +145,18 @@ def test_what_is_logged_is_news() -> None:
     log.say("reloaded")
     log.line("[rule: 0] action")
     assert [piece["text"] for piece in news.last(5)] == ["reloaded"]
+
+
+def test_nobody_who_can_ask_costs_no_memory_and_who_comes_later_knows_all() -> None:
+    site = Site()
+    site.news.attend(False)
+    site.announce(b"a", 1)
+    assert not site.news.is_behind
+    site.news.attend(True)
+    site.news.look()
+    assert site.news.states[State.UP] == 1
+    assert site.news.last(9)[-1]["key"] == "a"
+    site.news.attend(False)
+    assert not site.news.states
+    site.fail(0)
+    assert not site.news.is_behind

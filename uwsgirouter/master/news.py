@@ -46,10 +46,11 @@ class _Known(NamedTuple):
 
 
 class News:
-    """All that happened lately. ``table`` is the master's."""
+    """All that happened lately. ``table`` is the master's; its nodes are only looked at while it ``attends``."""
 
-    def __init__(self, table: RouteTable) -> None:
+    def __init__(self, table: RouteTable, attends: bool = True) -> None:
         self._table = table
+        self._attends = attends
         self._kept: deque[Piece] = deque(maxlen=KEPT)
         self.count = 0
         """The number of the last piece."""
@@ -69,9 +70,20 @@ class News:
         self.count += 1
         self._kept.append({"event": self.count, "at": round(time.time(), 3), "kind": kind, **fields})
 
+    def attend(self, wanted: bool) -> None:
+        """Look at nodes from now on, or (nobody can ask) no more: what they were takes memory."""
+        if wanted is self._attends:
+            return
+        self._attends = wanted
+        for kept in (self.states, self.out, self.unserved, self._able, self._changed, self._known):
+            kept.clear()
+        if wanted:
+            self._changed = dict.fromkeys(self._table.nodes)
+
     def node_changed(self, id: int) -> None:
         """Node ``id`` is not what it was, or is no more. Costs next to nothing."""
-        self._changed[id] = None
+        if self._attends:
+            self._changed[id] = None
 
     @property
     def is_behind(self) -> bool:

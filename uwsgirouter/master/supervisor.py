@@ -71,7 +71,7 @@ class Supervisor:
     def __init__(self, source: Source, settings: Settings, quiet: Log, left: Rows | None = None) -> None:
         """``quiet``: the log of what is no news of processes."""
         self.table = RouteTable(WeightedRoundRobin)
-        self.news = News(self.table)
+        self.news = News(self.table, attends=False)
         self.log = log = HeardLog(quiet, self.news)
         self.source = source
         self.stage = Stage.RUNNING
@@ -170,11 +170,16 @@ class Supervisor:
         self.begin_reload(time.monotonic())
 
     def _settled(self) -> None:
-        self.control.watch(self.reload.current.endpoints.control)
+        self._watch_control()
         self.stats.watch(self.reload.current.endpoints)
         # What exists now lives on in every worker: a collection there would copy its pages for nothing.
         gc.collect()
         gc.freeze()
+
+    def _watch_control(self) -> None:
+        bound = self.reload.current.endpoints.control
+        self.control.watch(bound)
+        self.news.attend(bound is not None)
 
     def run(self) -> int:
         """The loop."""
@@ -391,7 +396,7 @@ class Supervisor:
             return
         self.attendants.stop(now, lambda attendant: attendant.generation == previous)
         self.attendants.forget(previous)
-        self.control.watch(self.reload.current.endpoints.control)
+        self._watch_control()
         self.stats.watch(self.reload.current.endpoints)
         self._touched = _mtimes(self.settings)
         show(self.settings)
