@@ -13,10 +13,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
 
 from uwsgirouter.log import Log
-from uwsgirouter.model.node import SERVING, Order, State
+from uwsgirouter.model.node import SERVING, Node, Order, State
 from uwsgirouter.model.table import FALLBACK_KEY, STATIC_KEY, RouteTable
 from uwsgirouter.protocol.control import FALLBACK, STATIC, to_text
 
@@ -36,13 +35,10 @@ KEYS = {STATIC_KEY: STATIC, FALLBACK_KEY: FALLBACK}
 """Keys that are written as no request can have them."""
 
 
-class _Known(NamedTuple):
-    """What a node was when it was looked at."""
+_How = tuple[State, Order]
 
-    key: bytes
-    address: str
-    state: State
-    order: Order
+_HOWS: dict[_How, _How] = {(state, order): (state, order) for state in State for order in Order}
+"""One of each, so that fifty thousand nodes share a few."""
 
 
 class News:
@@ -60,10 +56,10 @@ class News:
         """The nodes that are given no requests, as long as others are there; not those that only have to be started."""
         self.unserved: dict[bytes, None] = {}
         """The keys that have nodes, and none that can be given a request."""
-        self._able: Counter[bytes] = Counter()
-        """By key, the nodes that can."""
         self._changed: dict[int, None] = {}
-        self._known: dict[int, _Known] = {}
+        self._nodes: list[Node | None] = []
+        """By number, the nodes as they were looked at; and how they were."""
+        self._hows: list[_How | None] = []
 
     def add(self, kind: str, **fields: object) -> None:
         """One piece more."""
@@ -75,7 +71,7 @@ class News:
         if wanted is self._attends:
             return
         self._attends = wanted
-        for kept in (self.states, self.out, self.unserved, self._able, self._changed, self._known):
+        for kept in (self.states, self.out, self.unserved, self._changed, self._nodes, self._hows):
             kept.clear()
         if wanted:
             self._changed = dict.fromkeys(self._table.nodes)
@@ -105,49 +101,53 @@ class News:
             self.add("nodes", count=several.total(), changes=dict(several))
 
     def _compare(self, id: int, several: Counter[str] | None) -> None:
-        node, before = self._table.nodes.get(id), self._known.get(id)
-        now = None if node is None else _Known(node.key, node.address.text, node.state, node.order)
-        if now == before:
+        if id >= len(self._nodes):
+            more = id + 1 - len(self._nodes)
+            self._nodes += [None] * more
+            self._hows += [None] * more
+        node, before, was = self._table.nodes.get(id), self._nodes[id], self._hows[id]
+        how = None if node is None else _HOWS[node.state, node.order]
+        self._nodes[id] = node
+        if how == was and (node is before or (node is not None and before is not None and _same(node, before))):
             return
-        self._count(id, before, now)
-        told = now or before
-        assert told is not None
-        was, state = None if before is None else before.state.value, "gone" if now is None else now.state.value
+        self._hows[id] = how
+        self._count(id, was, how)
+        for one in (before, node):
+            if one is not None:
+                self._look_at(one.key)
+        told = node or before
+        if told is None:
+            return
+        then, state = None if was is None else was[0].value, "gone" if how is None else how[0].value
         if several is not None:
-            several[f"{was or 'new'} -> {state}"] += 1
+            several[f"{then or 'new'} -> {state}"] += 1
             return
         self.add(
             "node",
             key=KEYS.get(told.key) or to_text(told.key),
-            node=told.address,
+            node=told.address.text,
             state=state,
-            was=was,
-            order=None if now is None else now.order.value,
+            was=then,
+            order=None if how is None else how[1].value,
             why="" if node is None else node.why,
         )
 
-    def _count(self, id: int, before: _Known | None, now: _Known | None) -> None:
-        if before is not None:
-            self.states[before.state] -= 1
-            self._able[before.key] -= before.state in _ABLE
+    def _count(self, id: int, was: _How | None, how: _How | None) -> None:
+        if was is not None:
+            self.states[was[0]] -= 1
             self.out.pop(id, None)
-        if now is None:
-            del self._known[id]
-        else:
-            self._known[id] = now
-            self.states[now.state] += 1
-            self._able[now.key] += now.state in _ABLE
-            if now.state not in _ABLE:
+        if how is not None:
+            self.states[how[0]] += 1
+            if how[0] not in _ABLE:
                 self.out[id] = None
-        for key in {known.key for known in (before, now) if known is not None}:
-            if self._able[key] > 0:
-                self.unserved.pop(key, None)
-                continue
-            del self._able[key]
-            if key in self._table.slots:
-                self.unserved[key] = None
-            else:
-                self.unserved.pop(key, None)
+
+    def _look_at(self, key: bytes) -> None:
+        """Whether ``key`` has nodes, and none that can be given a request. (The first one mostly can.)"""
+        slot = self._table.slots.get(key)
+        if slot is None or any(node.state in _ABLE for node in slot.nodes):
+            self.unserved.pop(key, None)
+        else:
+            self.unserved[key] = None
 
     def last(self, count: int) -> list[Piece]:
         """The last ones, oldest first."""
@@ -183,3 +183,7 @@ class HeardLog(Log):
         super().line(text)
         if not text.startswith(_NO_NEWS):
             self._news.add("router", text=text.removeprefix(self._front))
+
+
+def _same(one: Node, two: Node) -> bool:
+    return one.key == two.key and one.address.text == two.address.text
