@@ -97,6 +97,8 @@ class News:
         for id in list(islice(self._changed, NODES_AT_ONCE)):
             del self._changed[id]
             self._compare(id, several)
+        if not self._changed:
+            self._changed = {}  # else it keeps the room that it once needed
         if several:
             self.add("nodes", count=several.total(), changes=dict(several))
 

@@ -62,11 +62,13 @@ class Observed:
     def _count(self, file: SharedFile) -> None:
         self._files["tallies"] = file.descriptor
         self.tallies = Tallies(file.memory)
-        self._registry.watch_numbers(self._given_again, self._announced)
+        self._registry.watch_numbers(self._given_again)
 
     def _measure(self, file: SharedFile) -> None:
         self._files["measures"] = file.descriptor
         self.measures = Measures(file.memory)
+        # Only statistics tell what came since an announcement, and each look makes pages of the memory.
+        self._registry.watch_numbers(self._given_again, self._announced)
 
     def handed(self, keep: Keep) -> Rows:
         """For the master that takes the place of this one: the memory, and where what is in it."""

@@ -73,7 +73,7 @@ class Registry:
         """How many numbers were ever given: no node has a higher one."""
         return self._roll.numbers.given
 
-    def watch_numbers(self, given_again: Callable[[int], None], heard: Callable[[int], None]) -> None:
+    def watch_numbers(self, given_again: Callable[[int], None], heard: Callable[[int], None] | None = None) -> None:
         """Tell ``given_again`` of each number that another node had before, and ``heard`` of each announcement."""
         self._roll.numbers.given_again = given_again
         self._roll.silence.told = heard
