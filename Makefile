@@ -7,7 +7,7 @@ PYTHON_IN_VENV = .venv/bin/python
 export PYTHONDONTWRITEBYTECODE =
 # Most tests wait for processes: four files beside each other take a third of the time on two cores, and the soak needs
 # little of them. A file's tests stay together, and the files are taken in the order that tests/order.py gives them.
-BESIDE = -n 5 --dist loadfile --no-loadscope-reorder
+BESIDE = -n 4 --dist loadfile --no-loadscope-reorder
 
 # What runs once more as plain Python: the tests of all that is compiled. What only rules that ask other servers need is
 # not, nor what is run as plain Python anyhow.

@@ -1,6 +1,6 @@
 """Which test files are taken first: those that take longest.
 
-`make test` runs five files beside each other. Were a file of forty seconds the last to begin, the other four would
+`make test` runs four files beside each other. Were a file of forty seconds the last to begin, the other three would
 wait for it with nothing to do; short files at the end fill what is left evenly. Tests depend on no order: a name that
 is missing here costs some seconds at most, and one that is gone nothing.
 """
