@@ -179,9 +179,10 @@ def test_nothing_is_left_over(place: Place) -> None:
     def ask(number: int) -> int:
         return place.ask(f"/get/{number % 7}").status
 
-    before = process.num_fds(), process.num_threads()
+    before = process.num_fds()
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(ask, range(600))) <= {200, 404}
-    wait_until(lambda: process.num_fds() <= before[0] + 8 * 5, 20, "no more descriptors")
-    assert process.num_threads() <= before[1] + 8 * 2
+    wait_until(lambda: process.num_fds() <= before + 8 * 5, 20, "no more descriptors")
+    # Not from what there was before: that may have been one, or all of them.
+    assert process.num_threads() <= 1 + 8 * 2
     assert place.redis.connections() <= 2 * (8 + 1)
